@@ -1,0 +1,102 @@
+"""Who else drives, claims or could: what the peers' newest rows say, for as long as they may be believed."""
+from libc.stdint cimport int64_t, uint8_t
+
+from twinbeat_core.model cimport (
+    ACTIVE, CLAIMING, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, NO_NODE, RELEASING, STANDBY, row_t,
+)
+from twinbeat_core.peers cimport silence_of
+from twinbeat_core.state cimport core_t, peer_t
+
+cdef enum:
+    BARRED_S = 10        # a peer of another configuration or version keeps this node from claiming that long
+    UNFIT_RANKS = 8      # an unfit node waits as if it ranked behind every fit one
+
+cdef int64_t SECOND = 1000000000
+
+
+cdef inline int64_t believed_for(const core_t* core, const peer_t* peer) noexcept nogil:
+    """How long the newest row counts: the promise its frame earned; the longest one where it earned none."""
+    return <int64_t>peer.grant_ms * 1000000 if peer.grant_ms else core.cfg.grant_max_ns
+
+
+cdef inline bint believed(const core_t* core, int node) noexcept nogil:
+    cdef const peer_t* peer = &core.st.peer[node]
+    if node == core.cfg.self_node or not peer.known or peer.dead:
+        return False
+    return core.st.now_ns - peer.heard_ns < believed_for(core, peer)
+
+
+cdef bint other_drives(const core_t* core, int g) noexcept nogil:
+    """Somebody says that its output is or may be on."""
+    cdef int i
+    cdef uint8_t state
+    for i in range(core.cfg.node_count):
+        if believed(core, i):
+            state = core.st.peer[i].row[g].state
+            if state == ACTIVE or state == RELEASING:
+                return True
+    return False
+
+
+cdef bint other_drives_above(const core_t* core, int g) noexcept nogil:
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if believed(core, i) and core.st.peer[i].row[g].state == ACTIVE:
+            if core.st.peer[i].row[g].epoch > core.st.group[g].epoch:
+                return True
+    return False
+
+
+cdef bint other_claims_above(const core_t* core, int g) noexcept nogil:
+    """A claim with right of way: higher epoch, and proven two-way, or a deaf claimant would stop everybody."""
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if believed(core, i) and core.st.peer[i].row[g].state == CLAIMING and core.st.peer[i].grant_ms:
+            if core.st.peer[i].row[g].epoch > core.st.group[g].epoch:
+                return True
+    return False
+
+
+cdef inline bint candidate(const core_t* core, int g, int node) noexcept nogil:
+    cdef const peer_t* peer = &core.st.peer[node]
+    if not believed(core, node) or not (core.cfg.voter_mask >> node) & 1:
+        return False
+    if peer.flags & (FLAG_UNFIT | FLAG_STOPPING | FLAG_BEHIND):
+        return False
+    return peer.row[g].state <= CLAIMING     # LISTEN, STANDBY or CLAIMING
+
+
+cdef int best_target(const core_t* core, int g) noexcept nogil:
+    """The best ranked other node that is proven, fit and standing by; NO_NODE when there is none."""
+    cdef int best = NO_NODE
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if candidate(core, g, i) and core.st.peer[i].grant_ms and core.st.peer[i].row[g].state == STANDBY:
+            if best == NO_NODE or core.cfg.group[g].rank[i] < core.cfg.group[g].rank[best]:
+                best = i
+    return best
+
+
+cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
+    """How long this node waits once nobody else may drive: better candidates first, nobody alone at a cold start."""
+    cdef int64_t ranks = 0
+    cdef int64_t wait = 0
+    cdef int64_t now = core.st.now_ns
+    cdef int64_t start = core.st.group[g].free_since_ns
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if i == core.cfg.self_node:
+            continue
+        if candidate(core, g, i) and core.cfg.group[g].rank[i] < core.cfg.group[g].rank[core.cfg.self_node]:
+            ranks += 1
+        if core.st.peer[i].barred_ns and now - core.st.peer[i].barred_ns < BARRED_S * SECOND:
+            wait = core.st.peer[i].barred_ns + BARRED_S * SECOND - start
+    if not core.st.fit or core.st.behind:
+        ranks += UNFIT_RANKS
+    if ranks * core.cfg.stagger_ns > wait:
+        wait = ranks * core.cfg.stagger_ns
+    if not core.st.heard_any and core.cfg.node_count > 1 and core.cfg.lonely_start_ns > wait:
+        wait = core.cfg.lonely_start_ns
+    if core.st.claim_after_ns - start > wait:
+        wait = core.st.claim_after_ns - start
+    return wait

@@ -1,0 +1,400 @@
+"""What each group does: claim, drive, give up. One function enters a state; the table says which."""
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memset
+
+from twinbeat_core.candidates cimport best_target, claim_wait, other_claims_above, other_drives, other_drives_above
+from twinbeat_core.effects cimport add_effect, drive, report_group
+from twinbeat_core.model cimport (
+    ACTIVE, CAUSE_ALONE, CAUSE_COLD_START, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_HIGHER_EPOCH, CAUSE_LAPSED,
+    CAUSE_LISTEN_OVER, CAUSE_MAJORITY, CAUSE_NONE, CAUSE_OFF, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_SELF_LATE,
+    CAUSE_STOP, CAUSE_UNFIT, CAUSE_YIELD, CLAIMING, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_OUT, CMD_STOP, DRIVE_EXTEND,
+    DRIVE_OFF, DRIVE_ON, EPOCH_NODE_BITS, FLAG_UNFIT, FX_RETURN, LISTEN, LONE_HOLD, LONE_TAKEOVER, NEVER_NS, NO_NODE,
+    OUT, OUTPUT_DRIVEN, OUTPUT_FAILED, OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET,
+    RP_EPOCH_CEILING, RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT, RP_PEER_DEAD, RP_STATE, STANDBY, event_t, frame_t, row_t,
+)
+from twinbeat_core.peers cimport is_alone
+from twinbeat_core.state cimport BAR_OPERATOR, BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
+from twinbeat_core.triggers cimport (
+    TR_CLAIM, TR_GIVE, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
+)
+from twinbeat_core.votes cimport (
+    authority, end_promise, give_promise, next_epoch, pair_of_two, promise_free, promise_self, quorum,
+    shortest_lease, top_up,
+)
+
+cdef int8_t TABLE[6][11]
+
+
+def fill_table(transitions: dict) -> None:
+    """Take the transition table from its data form (table.TRANSITIONS); a pair left out is an error."""
+    for state in range(6):
+        for trigger in range(11):
+            following = transitions[state][trigger]
+            TABLE[state][trigger] = -1 if following is None else int(following)
+
+
+cdef inline int64_t hold_over_of(const core_t* core, int g) noexcept nogil:
+    cdef int64_t value = core.cfg.group[g].release_ns - core.cfg.group[g].make_ns
+    return value if value > 0 else 0
+
+
+# ---------------------------------------------------------------- entering a state
+cdef void begin_release(core_t* core, int g) noexcept nogil:
+    cdef group_t* grp = &core.st.group[g]
+    drive(core, g, DRIVE_OFF, grp.epoch, 0)
+    grp.off_seen = 0
+    # Without the gate's word: its own deadline has switched off by then, and the output has released.
+    grp.off_at_ns = grp.drive_until_ns if grp.drive_until_ns > core.st.now_ns else core.st.now_ns
+    grp.off_at_ns += core.cfg.check_ns + hold_over_of(core, g)
+    grp.alone = 0
+
+
+cdef void end_own_claim(core_t* core, int g) noexcept nogil:
+    """Back among the voters: the own promise is free again, and a planned taker gets it at once."""
+    cdef group_t* grp = &core.st.group[g]
+    cdef peer_t* taker
+    cdef uint32_t epoch
+    if grp.promise.holder == core.cfg.self_node:
+        end_promise(core, g)
+        if core.cfg.third_voter:
+            add_effect(core, FX_RETURN).group = <uint8_t>g
+    grp.epoch = 0
+    grp.auth_until_ns = 0
+    grp.drive_until_ns = 0
+    grp.free_since_ns = 0
+    memset(grp.vote, 0, sizeof(grp.vote))
+    if grp.target == NO_NODE:
+        return
+    taker = &core.st.peer[grp.target]
+    epoch = next_epoch(grp.seen if grp.seen > grp.floor else grp.floor, grp.target)
+    if taker.known and not taker.dead and taker.grant_ms and epoch <= core.st.ceiling:
+        give_promise(core, g, grp.target, epoch, <int64_t>taker.grant_ms * 1000000)
+    else:
+        grp.target = NO_NODE
+
+
+cdef bint enter(core_t* core, int g, int trigger, int cause) noexcept nogil:
+    """The only place where a group's state changes. False: the table refuses, nothing has changed."""
+    cdef group_t* grp = &core.st.group[g]
+    cdef int8_t following = TABLE[grp.state][trigger]
+    cdef uint8_t old = grp.state
+    if following < 0:
+        core.st.illegal += 1
+        return False
+    grp.state = <uint8_t>following
+    grp.cause = <uint8_t>cause
+    if old != following:
+        grp.since_ns = core.st.now_ns
+        report_group(core, RP_STATE, g, old, grp.epoch, following, cause)
+    if following == RELEASING:
+        begin_release(core, g)
+    elif following == STANDBY or following == OUT:
+        end_own_claim(core, g)
+    elif following == ACTIVE and old == CLAIMING:
+        grp.target = NO_NODE
+        drive(core, g, DRIVE_ON, grp.epoch, grp.auth_until_ns)
+        grp.drive_until_ns = grp.auth_until_ns
+    core.send_mask = 0xff        # every change of role is told at once, on every link
+    return True
+
+
+# ---------------------------------------------------------------- claiming
+cdef void claim(core_t* core, int g, uint32_t epoch, int cause) noexcept nogil:
+    """Ask for `epoch`, or for the next one above all seen when it is 0. Held back until that epoch is on disk."""
+    cdef group_t* grp = &core.st.group[g]
+    if epoch == 0:
+        epoch = next_epoch(grp.seen if grp.seen > grp.floor else grp.floor, core.cfg.self_node)
+    if epoch > core.st.ceiling:
+        if not grp.ceiling_told:
+            grp.ceiling_told = 1
+            report_group(core, RP_EPOCH_CEILING, g, NO_NODE, epoch, core.st.ceiling, 0)
+        top_up(core)
+        return
+    grp.ceiling_told = 0
+    if grp.state != ACTIVE:
+        memset(grp.vote, 0, sizeof(grp.vote))
+        grp.auth_until_ns = 0
+    promise_self(core, g, epoch)
+    grp.epoch = epoch
+    enter(core, g, TR_CLAIM, cause)
+    if grp.state == ACTIVE:
+        drive(core, g, DRIVE_EXTEND, epoch, grp.auth_until_ns)
+
+
+cdef bint own_word(const core_t* core, int g) noexcept nogil:
+    """Whether this node may drive without anybody's answer now (docs/protocol.md, "Alone")."""
+    cdef int i
+    if quorum(core) == 1:
+        return True
+    if not pair_of_two(core) or core.cfg.third_voter:
+        return False
+    if core.cfg.group[g].lone == LONE_TAKEOVER:
+        return is_alone(core)
+    for i in range(core.cfg.node_count):
+        if i != core.cfg.self_node and (core.cfg.voter_mask >> i) & 1:
+            # hold: a death notice that named this group, and no promise to that node since
+            return core.st.peer[i].dead and core.st.peer[i].row[g].flags & ROW_DROPPED
+    return False
+
+
+cdef int64_t own_until(const core_t* core) noexcept nogil:
+    """One shortest lease from the last stamp sent; a stamp of this very step counts."""
+    cdef int64_t sent = core.st.now_ns if core.send_mask else <int64_t>(core.st.stamp * 1000)
+    return sent + shortest_lease(core)
+
+
+cdef int64_t authority_now(core_t* core, int g) noexcept nogil:
+    cdef group_t* grp = &core.st.group[g]
+    cdef int64_t until = authority(core, g)
+    cdef int64_t own
+    if until == NEVER_NS:
+        until = own_until(core)
+    grp.alone = own_word(core, g)
+    if grp.alone:
+        own = own_until(core)
+        if own > until:
+            until = own
+    return until
+
+
+cdef void settle_claiming(core_t* core, int g) noexcept nogil:
+    cdef group_t* grp = &core.st.group[g]
+    cdef int64_t until
+    if grp.bars:
+        enter(core, g, TR_OUT, CAUSE_OPERATOR)
+        return
+    if other_drives(core, g) or other_claims_above(core, g):
+        enter(core, g, TR_YIELD, CAUSE_YIELD)
+        return
+    if grp.seen > grp.epoch:
+        claim(core, g, 0, grp.cause)
+    until = authority_now(core, g)
+    if until > core.st.now_ns:
+        grp.auth_until_ns = until
+        enter(core, g, TR_MAJORITY, CAUSE_ALONE if grp.alone else CAUSE_MAJORITY)
+
+
+cdef void settle_standby(core_t* core, int g) noexcept nogil:
+    cdef group_t* grp = &core.st.group[g]
+    if grp.bars:
+        enter(core, g, TR_OUT, CAUSE_STOP if grp.bars & BAR_STOP else CAUSE_OPERATOR)
+        return
+    if other_drives(core, g):
+        grp.hold_off_ns = 0          # the taker has taken; whatever ends it now is a new case
+        grp.free_since_ns = 0
+        return
+    if not promise_free(core, g) or not (core.cfg.voter_mask >> core.cfg.self_node) & 1:
+        grp.free_since_ns = 0
+        return
+    if grp.free_since_ns == 0:
+        grp.free_since_ns = core.st.now_ns
+    if core.st.now_ns < grp.free_since_ns + claim_wait(core, g) or core.st.now_ns < grp.hold_off_ns:
+        return
+    claim(core, g, 0, grp.why)
+    if grp.state == CLAIMING:
+        settle_claiming(core, g)
+
+
+cdef void settle_active(core_t* core, int g) noexcept nogil:
+    cdef group_t* grp = &core.st.group[g]
+    cdef int64_t until
+    if other_drives_above(core, g):
+        enter(core, g, TR_SUPERSEDED, CAUSE_HIGHER_EPOCH)
+        return
+    if grp.seen > grp.epoch:
+        claim(core, g, 0, CAUSE_HIGHER_EPOCH)
+    until = authority_now(core, g)
+    if until > grp.auth_until_ns:
+        grp.auth_until_ns = until
+        grp.drive_until_ns = until
+        drive(core, g, DRIVE_EXTEND, grp.epoch, until)
+
+
+cdef bint listen_over(const core_t* core, int g) noexcept nogil:
+    """Abstained for the longest promise ever offered; after a lost disk, or with hold, until all others reported."""
+    cdef uint8_t others = core.cfg.voter_mask & ~<uint8_t>(1 << core.cfg.self_node)
+    if core.st.now_ns < core.st.listen_until_ns:
+        return False
+    if core.st.disk_lost or (pair_of_two(core) and core.cfg.group[g].lone == LONE_HOLD):
+        return (core.st.reported_mask & others) == others
+    return True
+
+
+cdef void settle(core_t* core) noexcept nogil:
+    """Let every group do what is due now."""
+    cdef group_t* grp
+    cdef int g
+    for g in range(core.cfg.group_count):
+        grp = &core.st.group[g]
+        if grp.state == LISTEN and listen_over(core, g):
+            enter(core, g, TR_LISTEN_OVER, CAUSE_LISTEN_OVER)
+        if grp.state == RELEASING and grp.off_seen < 2 and core.st.now_ns >= grp.off_at_ns:
+            enter(core, g, TR_OFF, CAUSE_OFF)
+        if grp.state == STANDBY:
+            settle_standby(core, g)
+        elif grp.state == CLAIMING:
+            settle_claiming(core, g)
+        elif grp.state == ACTIVE:
+            settle_active(core, g)
+        elif grp.state == OUT and not grp.bars:
+            enter(core, g, TR_IN, CAUSE_OPERATOR)
+
+
+cdef void drop_lapsed(core_t* core) noexcept nogil:
+    """Before anything else is looked at: authority that has run out is gone, whatever arrives now."""
+    cdef group_t* grp
+    cdef int g
+    for g in range(core.cfg.group_count):
+        grp = &core.st.group[g]
+        if grp.state == ACTIVE and core.st.now_ns >= grp.auth_until_ns:
+            enter(core, g, TR_LAPSE, CAUSE_SELF_LATE if core.self_late else CAUSE_LAPSED)
+
+
+# ---------------------------------------------------------------- inputs
+cdef void take_over_targets(core_t* core, const frame_t* frame) noexcept nogil:
+    """Planned handover: the giver is off and names this node and the epoch it promises."""
+    cdef const row_t* row
+    cdef group_t* grp
+    cdef int g
+    cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    for g in range(rows):
+        row = &frame.row[g]
+        grp = &core.st.group[g]
+        if not row.flags & ROW_TARGET or row.vote != core.cfg.self_node or grp.state != STANDBY or grp.bars:
+            continue
+        if row.epoch <= grp.floor or row.epoch < grp.seen or row.epoch & 7 != core.cfg.self_node:
+            continue
+        if promise_free(core, g) and not other_drives(core, g):
+            claim(core, g, row.epoch, CAUSE_HANDOVER)
+
+
+cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
+    """The gate of a proven incarnation says that its agent died and which groups it has switched off."""
+    cdef peer_t* peer = &core.st.peer[frame.source]
+    cdef int g
+    cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    peer.dead = 1
+    for g in range(rows):
+        if not frame.row[g].flags & ROW_DROPPED:
+            continue
+        peer.row[g].state = STANDBY
+        peer.row[g].vote = NO_NODE
+        peer.row[g].flags = ROW_DROPPED
+        if core.st.group[g].promise.holder == frame.source:
+            end_promise(core, g)
+            core.st.group[g].why = CAUSE_DEATH_NOTICE
+    report_group(core, RP_PEER_DEAD, 0, frame.source, 0, frame.incarnation, 0)
+
+
+cdef void give(core_t* core, int g, int target, int cause) noexcept nogil:
+    cdef group_t* grp = &core.st.group[g]
+    grp.target = <uint8_t>target
+    grp.hold_off_ns = core.st.now_ns + 2 * core.cfg.grant_max_ns
+    enter(core, g, TR_GIVE, cause)
+
+
+cdef void hear_output(core_t* core, const event_t* ev) noexcept nogil:
+    cdef group_t* grp = &core.st.group[ev.group]
+    if ev.code == OUTPUT_OFF and ev.epoch == grp.epoch:
+        if grp.state == ACTIVE:
+            # The gate let go by itself: its deadline came before the core's next renewal.
+            enter(core, ev.group, TR_LAPSE, CAUSE_LAPSED)
+        if grp.state == RELEASING:
+            grp.off_seen = 1
+            grp.off_at_ns = core.st.now_ns + hold_over_of(core, ev.group)
+    elif ev.code == OUTPUT_FAILED or ev.code == OUTPUT_MISMATCH:
+        grp.bars |= BAR_OUTPUT
+        report_group(core, RP_OUTPUT_FAULT, ev.group, NO_NODE, ev.epoch, ev.code, ev.value)
+        if grp.state == ACTIVE:
+            give(core, ev.group, best_target(core, ev.group), CAUSE_OUTPUT_FAULT)
+        elif grp.state == RELEASING and ev.code == OUTPUT_FAILED:
+            grp.off_seen = 2     # it may still be on: nobody else may drive while this node lives
+
+
+cdef void hand_over(core_t* core, int g, int target) noexcept nogil:
+    """Refused with a reason: 1 not driving here, 2 no such taker heard, 3 the taker is not fit or not in service."""
+    cdef group_t* grp = &core.st.group[g]
+    cdef int reason = 0
+    cdef int best = best_target(core, g)
+    if grp.state != ACTIVE:
+        reason = 1
+    elif target == NO_NODE:
+        target = best
+        reason = 2 if best == NO_NODE else 0
+    elif target >= core.cfg.node_count or target == core.cfg.self_node or not core.st.peer[target].grant_ms:
+        reason = 2
+    elif core.st.peer[target].row[g].state != STANDBY or core.st.peer[target].flags & FLAG_UNFIT:
+        reason = 3
+    if reason:
+        report_group(core, RP_HANDOVER_REFUSED, g, <uint8_t>target, grp.epoch, reason, 0)
+        return
+    give(core, g, target, CAUSE_HANDOVER)
+
+
+cdef void leave_service(core_t* core, int g, uint8_t bar, int cause) noexcept nogil:
+    core.st.group[g].bars |= bar
+    if core.st.group[g].state == ACTIVE:
+        give(core, g, best_target(core, g), cause)
+
+
+cdef void command(core_t* core, const event_t* ev) noexcept nogil:
+    cdef int g
+    if ev.code == CMD_STOP:
+        core.st.stopping = 1
+        for g in range(core.cfg.group_count):
+            leave_service(core, g, BAR_STOP, CAUSE_STOP)
+        return
+    if ev.group >= core.cfg.group_count:
+        return
+    if ev.code == CMD_HANDOVER:
+        hand_over(core, ev.group, ev.node)
+    elif ev.code == CMD_OUT:
+        leave_service(core, ev.group, BAR_OPERATOR, CAUSE_OPERATOR)
+    elif ev.code == CMD_IN:
+        core.st.group[ev.group].bars &= ~<uint8_t>BAR_OPERATOR
+    elif ev.code == CMD_CLEAR:
+        core.st.group[ev.group].bars &= ~<uint8_t>BAR_OUTPUT
+
+
+cdef void give_unfit(core_t* core) noexcept nogil:
+    """Bad health proposes a planned handover where somebody better is ready; it never fences."""
+    cdef int g, target
+    if core.st.fit:
+        return
+    for g in range(core.cfg.group_count):
+        if core.st.group[g].state != ACTIVE:
+            continue
+        target = best_target(core, g)
+        if target != NO_NODE:
+            give(core, g, target, CAUSE_UNFIT)
+
+
+# ---------------------------------------------------------------- when to wake
+cdef inline void sooner(int64_t* best, int64_t at) noexcept nogil:
+    if at < best[0]:
+        best[0] = at
+
+
+cdef int64_t groups_deadline(const core_t* core) noexcept nogil:
+    cdef int64_t best = NEVER_NS
+    cdef int64_t at
+    cdef const group_t* grp
+    cdef int g
+    for g in range(core.cfg.group_count):
+        grp = &core.st.group[g]
+        if grp.state == ACTIVE:
+            sooner(&best, grp.auth_until_ns)
+        elif grp.state == RELEASING and grp.off_seen < 2:
+            sooner(&best, grp.off_at_ns)
+        elif grp.state == LISTEN and core.st.now_ns < core.st.listen_until_ns:
+            sooner(&best, core.st.listen_until_ns)
+        elif grp.state == STANDBY:
+            if grp.promise.holder != NO_NODE and grp.promise.expiry_ns > core.st.now_ns:
+                sooner(&best, grp.promise.expiry_ns)
+            elif grp.free_since_ns:
+                at = grp.free_since_ns + claim_wait(core, g)
+                if grp.hold_off_ns > at:
+                    at = grp.hold_off_ns
+                if at > core.st.now_ns:
+                    sooner(&best, at)
+    return best

@@ -1,0 +1,251 @@
+"""When to send on which link, and what a frame says.
+
+Every link carries a beat each period. A holder whose answer is late asks again on every link at once; when the
+fastest link falls silent the slower ones go as fast as they may; an ask is answered on the link it came by.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+
+from twinbeat_core.effects cimport add_effect
+from twinbeat_core.model cimport (
+    ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, FRAME_HEARTBEAT, FX_ASK, FX_SEND,
+    NEVER_NS, NO_NODE, OUT, RELEASING, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
+)
+from twinbeat_core.peers cimport fastest_link, hears_mask
+from twinbeat_core.state cimport core_t, group_t, peer_t
+from twinbeat_core.votes cimport answered_ns
+from twinbeat_core.wire cimport WIRE_VERSION_NOW
+
+
+cdef inline bint asking_group(const group_t* grp) noexcept nogil:
+    return grp.state == ACTIVE or grp.state == CLAIMING
+
+
+cdef bint asking(const core_t* core) noexcept nogil:
+    cdef int g
+    for g in range(core.cfg.group_count):
+        if asking_group(&core.st.group[g]):
+            return True
+    return False
+
+
+cdef bint suspicious(const core_t* core) noexcept nogil:
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if i != core.cfg.self_node and core.st.peer[i].suspect:
+            return True
+    return False
+
+
+cdef bint unproven_heard(const core_t* core) noexcept nogil:
+    """Somebody is heard who has not yet been proven in both directions: ask, so that the proof comes at once."""
+    cdef int i
+    cdef const peer_t* peer
+    for i in range(core.cfg.node_count):
+        peer = &core.st.peer[i]
+        if i != core.cfg.self_node and peer.heard_ns and peer.proven_ns < peer.heard_ns - core.cfg.grant_max_ns:
+            return True
+    return False
+
+
+cdef bint anybody_answers(const core_t* core) noexcept nogil:
+    """Some voting peer is neither dead nor silent for good: asking again can bring an answer."""
+    cdef int i
+    cdef const peer_t* peer
+    for i in range(core.cfg.node_count):
+        peer = &core.st.peer[i]
+        if i != core.cfg.self_node and (core.cfg.voter_mask >> i) & 1 and peer.known and not peer.dead and not peer.silent:
+            return True
+    return False
+
+
+cdef int64_t answer_late_ns(const core_t* core) noexcept nogil:
+    """When the answer to the newest answered ask's successor is overdue; NEVER_NS when nothing is asked for."""
+    cdef int64_t best = NEVER_NS
+    cdef int64_t at
+    cdef int fast = fastest_link(core)
+    cdef int g
+    for g in range(core.cfg.group_count):
+        if not asking_group(&core.st.group[g]):
+            continue
+        at = answered_ns(core, g)
+        if at == NEVER_NS:
+            continue
+        if core.st.group[g].state == ACTIVE or at:
+            at += core.cfg.link[fast].period_ns
+        at += core.cfg.link[fast].rtt_ns
+        if at < best:
+            best = at
+    return best
+
+
+cdef inline int64_t period_of(const core_t* core, int link) noexcept nogil:
+    return core.cfg.link[link].fast_period_ns if (core.st.fast_mask >> link) & 1 else core.cfg.link[link].period_ns
+
+
+cdef void speed_up(core_t* core, bint suspect) noexcept nogil:
+    """Suspicion: probe on every slower link now, and go on at its fast period until the fast link is heard again."""
+    cdef int fast = fastest_link(core)
+    cdef int i
+    if not suspect:
+        core.st.fast_mask = 0
+        return
+    for i in range(core.cfg.link_count):
+        if i != fast and not (core.st.fast_mask >> i) & 1:
+            core.st.fast_mask |= 1 << i
+            core.st.tx_due_ns[i] = core.st.now_ns
+
+
+cdef void schedule(core_t* core) noexcept nogil:
+    """Decide the links of this step's frame: beats due, asks repeated, probes, answers, announcements."""
+    cdef int64_t now = core.st.now_ns
+    cdef bint suspect = suspicious(core)
+    cdef bint asks = asking(core)
+    cdef bint again
+    cdef int i
+    cdef uint8_t links = <uint8_t>((1 << core.cfg.link_count) - 1)
+    core.send_mask &= links
+    speed_up(core, suspect)
+    again = asks and now >= answer_late_ns(core) and anybody_answers(core)
+    for i in range(core.cfg.link_count):
+        if now >= core.st.tx_due_ns[i] or (again and now - core.st.asked_ns[i] >= core.cfg.link[i].reask_ns):
+            core.send_mask |= 1 << i
+    if core.send_mask and (asks or suspect or unproven_heard(core)):
+        core.out.frame.flags = FLAG_ASK
+    else:
+        core.out.frame.flags = 0
+    core.send_mask |= core.answer_mask & links
+
+
+cdef void note_sent(core_t* core, bint asks) noexcept nogil:
+    cdef int64_t period
+    cdef int i
+    for i in range(core.cfg.link_count):
+        if not (core.send_mask >> i) & 1:
+            continue
+        period = period_of(core, i)
+        core.st.tx_at_ns[i] = core.st.now_ns
+        if core.out.frame.flags & FLAG_ASK:
+            core.st.asked_ns[i] = core.st.now_ns
+        # One who answers every ask need not beat beside them; the quarter keeps the two from colliding.
+        core.st.tx_due_ns[i] = core.st.now_ns + (period if asks else period + period // 4)
+        core.st.link_seq[i] += 1
+        core.out.link_seq[i] = core.st.link_seq[i]
+
+
+cdef void put_echoes(core_t* core, frame_t* frame) noexcept nogil:
+    cdef peer_t* peer
+    cdef int i
+    cdef int count = 0
+    for i in range(core.cfg.node_count):
+        peer = &core.st.peer[i]
+        if i == core.cfg.self_node or not (peer.known or peer.candidate):
+            continue
+        frame.echo[count].node = <uint8_t>i
+        frame.echo[count].hears = hears_mask(core, i)
+        if peer.candidate and (not peer.known or peer.candidate_ns > peer.life_ns):
+            # A life not yet proven is answered too, or it could never prove itself; it is promised nothing.
+            frame.echo[count].incarnation = peer.candidate
+            frame.echo[count].stamp = peer.candidate_stamp
+            frame.echo[count].grant_ms = 0
+        else:
+            frame.echo[count].incarnation = peer.incarnation
+            frame.echo[count].stamp = peer.stamp
+            frame.echo[count].grant_ms = peer.grant_ms
+        count += 1
+    frame.echo_count = <uint8_t>count
+
+
+cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
+    cdef group_t* grp
+    cdef uint8_t holder
+    cdef int g
+    for g in range(core.cfg.group_count):
+        grp = &core.st.group[g]
+        holder = grp.promise.holder
+        frame.row[g].state = grp.state
+        frame.row[g].vote = holder
+        frame.row[g].flags = 0
+        frame.row[g].spare = 0
+        frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else grp.floor
+        if holder == NO_NODE or holder == core.cfg.self_node:
+            continue
+        if core.st.peer[holder].incarnation != grp.promise.incarnation:
+            frame.row[g].flags |= ROW_KEPT
+        elif grp.promise.stamp != core.st.peer[holder].stamp:
+            frame.row[g].flags |= ROW_KEPT
+        if grp.target == holder and (grp.state == STANDBY or grp.state == OUT):
+            frame.row[g].flags |= ROW_TARGET
+    frame.row_count = core.cfg.group_count
+
+
+cdef void put_asks(core_t* core) noexcept nogil:
+    """The third voter is asked with the same stamp."""
+    cdef effect_t* fx
+    cdef int g
+    for g in range(core.cfg.group_count):
+        if asking_group(&core.st.group[g]):
+            fx = add_effect(core, FX_ASK)
+            fx.group = <uint8_t>g
+            fx.epoch = core.st.group[g].epoch
+            fx.stamp = core.st.stamp
+
+
+cdef void compose(core_t* core) noexcept nogil:
+    """Fill the frame of this step, the same for every link of the mask but for the link's own sequence number."""
+    cdef frame_t* frame = &core.out.frame
+    cdef effect_t* fx
+    cdef bint asks = asking(core)
+    if core.send_mask == 0:
+        return
+    core.st.stamp = <uint64_t>(core.st.now_ns // 1000) if <uint64_t>(core.st.now_ns // 1000) > core.st.stamp \
+        else core.st.stamp + 1
+    frame.kind = FRAME_HEARTBEAT
+    frame.version = WIRE_VERSION_NOW
+    frame.version_max = WIRE_VERSION_NOW
+    frame.source = core.cfg.self_node
+    frame.pair_id = core.cfg.pair_id
+    frame.config_digest = core.cfg.config_digest
+    frame.incarnation = core.st.incarnation
+    frame.stamp = core.st.stamp
+    frame.health = core.st.health
+    frame.load = core.st.load
+    frame.sync_position = core.st.sync_position
+    if not frame.flags & FLAG_ASK:
+        frame.flags |= FLAG_ANSWER
+    if not core.st.fit:
+        frame.flags |= FLAG_UNFIT
+    if core.st.stopping:
+        frame.flags |= FLAG_STOPPING
+    if core.st.behind:
+        frame.flags |= FLAG_BEHIND
+    put_echoes(core, frame)
+    put_rows(core, frame)
+    note_sent(core, asks)
+    core.out.send_mask = core.send_mask
+    fx = add_effect(core, FX_SEND)
+    fx.value = core.send_mask
+    fx.code = frame.flags
+    fx.stamp = core.st.stamp
+    if core.cfg.third_voter and asks and frame.flags & FLAG_ASK:
+        put_asks(core)
+
+
+cdef int64_t sending_deadline(const core_t* core) noexcept nogil:
+    cdef int64_t best = NEVER_NS
+    cdef int64_t late = NEVER_NS
+    cdef int64_t at
+    cdef int i
+    for i in range(core.cfg.link_count):
+        if core.st.tx_due_ns[i] < best:
+            best = core.st.tx_due_ns[i]
+    if asking(core) and anybody_answers(core):
+        late = answer_late_ns(core)
+    if late == NEVER_NS:
+        return best
+    if late > core.st.now_ns:
+        return late if late < best else best
+    for i in range(core.cfg.link_count):
+        at = core.st.asked_ns[i] + core.cfg.link[i].reask_ns
+        if at < best:
+            best = at
+    return best

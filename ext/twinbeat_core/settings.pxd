@@ -1,0 +1,5 @@
+from twinbeat_core.model cimport settings_t
+
+
+cdef class CoreSettings:
+    cdef settings_t c

@@ -1,0 +1,106 @@
+"""Settings in the form the core reads: one C struct, computed once from validated parameters."""
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy, memset
+
+from twinbeat_core.model cimport MAX_NODES, settings_t
+from twinbeat_core.timing cimport fill_leases, lease_from_grant
+
+from .errors import SettingsError, SnapshotError
+from .parameters import GroupSettings, LinkSettings, Settings, Term, problems_of
+
+__all__ = ["CoreSettings", "GroupSettings", "LinkSettings", "Settings", "Term"]
+
+
+cdef inline int64_t ns(double ms):
+    return <int64_t>(ms * 1e6 + 0.5)
+
+
+cdef class CoreSettings:
+    """Validated settings as a C struct. Made by `Settings.compile()`; equal on every machine.
+
+    Raises SettingsError with one sentence for each relation that does not hold.
+    """
+
+    def __init__(self, parameters):
+        problems = problems_of(parameters)
+        if problems:
+            raise SettingsError(problems)
+        memset(&self.c, 0, sizeof(settings_t))
+        self._fill_scalars(parameters)
+        for i, link in enumerate(parameters.links):
+            self._fill_link(i, link)
+        for i, group in enumerate(parameters.groups):
+            self._fill_group(i, group)
+        fill_leases(&self.c)
+        self._fill_grant_max(parameters)
+
+    def _fill_scalars(self, p):
+        self.c.node_count, self.c.self_node = p.node_count, p.self_node
+        for node in p.voters:
+            self.c.voter_mask |= 1 << node
+        self.c.third_voter = p.third_voter
+        self.c.link_count, self.c.group_count = len(p.links), len(p.groups)
+        self.c.mistake_exp, self.c.pair_id, self.c.config_digest = p.mistake_exp, p.pair_id, p.config_digest
+        self.c.epoch_block, self.c.drift_ppm = p.epoch_block, p.drift_ppm
+        self.c.check_ns, self.c.late_ns = ns(p.check_ms), ns(p.late_ms)
+        self.c.lonely_start_ns, self.c.stagger_ns = ns(p.lonely_start_ms), ns(p.stagger_ms)
+
+    def _fill_link(self, int i, link):
+        self.c.link[i].kind, self.c.link[i].missed = int(link.kind), link.missed
+        self.c.link[i].nodes_mask = (1 << self.c.node_count) - 1
+        self.c.link[i].period_ns = ns(link.period_ms)
+        self.c.link[i].fast_period_ns = ns(link.fast_period_ms or link.period_ms)
+        self.c.link[i].rtt_ns, self.c.link[i].reask_ns = ns(link.rtt_ms), ns(link.reask_ms)
+
+    def _fill_group(self, int i, group):
+        self.c.group[i].lone, self.c.group[i].exclusive = int(group.lone), group.exclusive
+        for node in range(MAX_NODES):
+            self.c.group[i].rank[node] = group.rank[node] if node < len(group.rank) else node
+        self.c.group[i].release_ns, self.c.group[i].make_ns = ns(group.release_ms), ns(group.make_ms)
+
+    def _fill_grant_max(self, p):
+        cdef int64_t longest = 0
+        cdef int64_t shortest = 1 << 62
+        for i in range(self.c.link_count):
+            longest = max(longest, self.c.link[i].grant_ns)
+            shortest = min(shortest, self.c.link[i].grant_ns)
+        # Room to lengthen the fast link's promise when frames are lost or late, also where no slower link exists.
+        self.c.grant_max_ns = ns(p.grant_max_ms) if p.grant_max_ms else max(longest, 5 * shortest)
+        problems = []
+        if self.c.grant_max_ns < longest:
+            problems.append(f"grant_max_ms = {self.c.grant_max_ns / 1e6:g} is shorter than the {longest / 1e6:g} ms that a link"
+                            f" needs: set it to {longest / 1e6:g} or more, or leave it out")
+        if self.c.grant_max_ns > 65_000_000_000:
+            problems.append(f"a promise of {self.c.grant_max_ns / 1e6:g} ms does not fit the frame (65000 ms): shorten period_ms")
+        for i in range(self.c.link_count):
+            if lease_from_grant(&self.c, self.c.link[i].grant_ns) <= self.c.link[i].period_ns:
+                problems.append(f"link {i}: the lease of {self.c.link[i].lease_ns / 1e6:g} ms is not longer than one period of"
+                                f" {self.c.link[i].period_ns / 1e6:g} ms: raise missed or lower period_ms")
+        if problems:
+            raise SettingsError(problems)
+
+    def lease_ms(self, int link) -> float:
+        """T_L of the link in ms."""
+        return self.c.link[link].lease_ns / 1e6
+
+    def grant_ms(self, int link) -> float:
+        """T_G of the link in ms."""
+        return self.c.link[link].grant_ns / 1e6
+
+    @property
+    def grant_max_ms(self) -> float:
+        """The longest promise ever offered, and how long a restarted voter abstains, in ms."""
+        return self.c.grant_max_ns / 1e6
+
+    def to_bytes(self) -> bytes:
+        """The struct as bytes, for the flight recorder."""
+        return (<char*>&self.c)[:sizeof(settings_t)]
+
+    @staticmethod
+    def from_bytes(bytes data not None) -> CoreSettings:
+        """Settings from a recording. Raises SnapshotError when the bytes are of another layout."""
+        if len(data) != sizeof(settings_t):
+            raise SnapshotError(f"settings of {len(data)} bytes; this version writes {sizeof(settings_t)}")
+        cdef CoreSettings made = CoreSettings.__new__(CoreSettings)
+        memcpy(&made.c, <const char*>data, sizeof(settings_t))
+        return made

@@ -1,0 +1,130 @@
+"""The core's whole changing state: one C struct without pointers, so that a snapshot is a copy."""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from twinbeat_core.model cimport (
+    MAX_GROUPS, MAX_LINKS, MAX_NODES, MAX_RETIRED, MAX_VOTERS, effects_t, row_t, settings_t,
+)
+
+ctypedef struct path_t:
+    # One link from one peer to this node.
+    uint64_t stamp            # newest send stamp heard on this link
+    int64_t heard_ns          # when it was processed; 0 never
+    int64_t rx_at_ns          # when it arrived
+    int64_t told_ns           # when the peer last said that it hears this node here
+    int64_t grant_ns          # promise length now offered over this link: base, lengthened by loss and delay
+    int64_t gap_ns            # longest distance between arrivals, this window
+    int64_t gap_before_ns     # the same of the window before
+    int64_t gap_since_ns
+    uint32_t got              # frames of this loss window
+    uint32_t lost
+    uint32_t loss_1024        # worst of this and the last window
+    uint8_t seq
+    uint8_t up
+    uint8_t rx_dead
+    uint8_t tx_dead
+    uint32_t late_frames      # too old, replayed or not newer on this link
+
+ctypedef struct peer_t:
+    uint8_t known             # its incarnation is proven two-way
+    uint8_t dead              # its gate's death notice for that incarnation
+    uint8_t flags             # FrameFlag of its newest frame
+    uint8_t health
+    uint8_t load
+    uint8_t suspect           # the fastest link has been silent for one and a half periods
+    uint8_t silent            # reported silent
+    uint8_t mismatch          # reported: other configuration
+    uint8_t stranger          # other protocol version
+    uint8_t retired_count
+    uint16_t grant_ms         # recorded with `stamp`; 0: that frame earned nothing
+    uint32_t incarnation
+    uint32_t candidate        # an incarnation heard but not proven
+    uint32_t retired[MAX_RETIRED]
+    uint32_t sync_position
+    uint64_t stamp            # newest processed of `incarnation`
+    uint64_t candidate_stamp
+    uint64_t echoed           # newest own stamp it has echoed
+    int64_t candidate_ns
+    int64_t heard_ns          # newest fresh frame on any link, of whichever life
+    int64_t life_ns           # newest fresh frame of the current life
+    int64_t proven_ns         # newest frame that proved both directions
+    int64_t barred_ns         # newest frame of another configuration or version
+    int64_t silence_ns        # silence is judged from here: the later of heard and self-doubt
+    int64_t beat_ns           # period of the fastest link it is heard on
+    row_t row[MAX_GROUPS]
+    path_t path[MAX_LINKS]
+
+ctypedef struct promise_t:
+    uint8_t holder            # NO_NODE: none
+    uint32_t incarnation
+    uint32_t epoch
+    uint64_t stamp            # the holder's stamp that renewed it last
+    int64_t expiry_ns         # never moves back
+
+ctypedef struct vote_t:
+    uint32_t epoch            # 0: none
+    uint64_t stamp            # own stamp that earned it
+    int64_t until_ns          # own clock: stamp + T_L(length recorded with it)
+
+ctypedef struct group_t:
+    uint8_t state
+    uint8_t cause             # of the last transition
+    uint8_t bars              # Bar mask: why it must not claim
+    uint8_t target            # node that a planned handover names; NO_NODE none
+    uint8_t alone             # drives on its own word
+    uint8_t off_seen          # RELEASING: the gate has confirmed
+    uint8_t why               # why the last promise to another ended: the Cause of a claim that follows
+    uint8_t ceiling_told      # reported once that a claim waits for the disk
+    uint32_t epoch            # own epoch while CLAIMING, ACTIVE, RELEASING
+    uint32_t floor            # highest epoch ever promised
+    uint32_t seen             # highest epoch seen anywhere
+    int64_t auth_until_ns     # ACTIVE: authority; never moves back
+    int64_t drive_until_ns    # what the gate was told
+    int64_t free_since_ns     # nobody else may drive since then; 0 somebody may
+    int64_t hold_off_ns       # not before: after a handover was given
+    int64_t off_at_ns         # RELEASING: physically off from then on
+    int64_t since_ns
+    promise_t promise
+    vote_t vote[MAX_VOTERS]
+
+ctypedef struct state_t:
+    int64_t now_ns
+    int64_t deadline_ns
+    int64_t started_ns
+    int64_t listen_until_ns
+    int64_t claim_after_ns    # self-doubt: no claim by silence before
+    int64_t tx_due_ns[MAX_LINKS]
+    int64_t tx_at_ns[MAX_LINKS]
+    int64_t asked_ns[MAX_LINKS]
+    uint64_t stamp            # newest own
+    uint32_t incarnation
+    uint32_t ceiling          # highest epoch that may be promised or claimed: it is on disk
+    uint32_t ceiling_asked
+    uint32_t self_frames      # own name heard with another incarnation
+    uint32_t illegal          # triggers that the table refuses
+    uint32_t sync_position
+    uint8_t started
+    uint8_t disk_lost
+    uint8_t fit
+    uint8_t stopping
+    uint8_t behind
+    uint8_t health
+    uint8_t load
+    uint8_t heard_any         # some peer was heard since the start
+    uint8_t fast_mask         # slow links now running at their fast period
+    uint8_t reported_mask     # peers that have reported since a start with a lost disk, or in hold
+    uint8_t link_seq[MAX_LINKS]
+    peer_t peer[MAX_NODES]
+    group_t group[MAX_GROUPS]
+
+ctypedef struct core_t:
+    settings_t cfg
+    effects_t* out            # valid during a step only, no part of a snapshot
+    uint8_t send_mask
+    uint8_t answer_mask
+    uint8_t self_late         # this step began later than the state had asked for
+    state_t st
+
+cdef enum:
+    BAR_OPERATOR = 1
+    BAR_OUTPUT = 2
+    BAR_STOP = 4

@@ -1,0 +1,1 @@
+"""What moves a group from state to state; the table that uses them is table.py."""

@@ -1,0 +1,239 @@
+"""Promises given and authority held: the arithmetic of section "Authority" of docs/protocol.md.
+
+1. A voter has at most one promise per group; its expiry never moves back.
+2. A promise belongs to (node, incarnation, epoch) and is earned by a newer, two-way proven stamp only.
+3. It never goes to an epoch below the floor or above the ceiling that is on disk. The one exception is the
+   unbroken ACTIVE holder, which a restarted voter may renew: nobody else can have held a majority meanwhile.
+4. The holder counts from the moment it sent the stamp; the voter from the moment it processed it.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from twinbeat_core.effects cimport persist
+from twinbeat_core.model cimport (
+    ACTIVE, CAUSE_RELEASED, CAUSE_SILENCE, CLAIMING, EPOCH_NODE_BITS, LISTEN, LONE_HOLD, MAX_VOTERS, NEVER_NS, NO_NODE, RELEASING, ROW_KEPT,
+    THIRD_VOTER, echo_t, frame_t, row_t,
+)
+from twinbeat_core.state cimport core_t, group_t, peer_t, promise_t
+from twinbeat_core.timing cimport lease_from_grant
+
+
+cdef uint32_t next_epoch(uint32_t above, int node) noexcept nogil:
+    """The least epoch of `node` above `above`: the count in the high bits, the node in the low three."""
+    return (((above >> EPOCH_NODE_BITS) + 1) << EPOCH_NODE_BITS) | <uint32_t>node
+
+
+cdef int quorum(const core_t* core) noexcept nogil:
+    cdef int voters = core.cfg.third_voter
+    cdef int i
+    for i in range(core.cfg.node_count):
+        voters += (core.cfg.voter_mask >> i) & 1
+    return voters // 2 + 1
+
+
+cdef bint pair_of_two(const core_t* core) noexcept nogil:
+    """Exactly two voters: the case in which a majority cannot outlive the peer."""
+    cdef int voters = core.cfg.third_voter
+    cdef int i
+    for i in range(core.cfg.node_count):
+        voters += (core.cfg.voter_mask >> i) & 1
+    return voters == 2
+
+
+cdef int64_t shortest_lease(const core_t* core) noexcept nogil:
+    cdef int64_t best = core.cfg.link[0].lease_ns
+    cdef int i
+    for i in range(1, core.cfg.link_count):
+        if core.cfg.link[i].lease_ns < best:
+            best = core.cfg.link[i].lease_ns
+    return best
+
+
+cdef void top_up(core_t* core) noexcept nogil:
+    """Reserve epochs ahead, so that a takeover never waits for the disk."""
+    cdef uint32_t highest = 0
+    cdef uint32_t block = core.cfg.epoch_block << EPOCH_NODE_BITS
+    cdef uint32_t want
+    cdef int g
+    for g in range(core.cfg.group_count):
+        if core.st.group[g].seen > highest:
+            highest = core.st.group[g].seen
+    if core.st.ceiling >= highest and core.st.ceiling - highest >= block:
+        return
+    want = (highest if highest > core.st.ceiling else core.st.ceiling) + 2 * block
+    if core.st.ceiling_asked < want and core.st.ceiling_asked <= core.st.ceiling:
+        core.st.ceiling_asked = want
+        persist(core, want)
+
+
+# ---------------------------------------------------------------- as a voter
+cdef bint is_voter(const core_t* core) noexcept nogil:
+    return (core.cfg.voter_mask >> core.cfg.self_node) & 1
+
+
+cdef bint promise_free(const core_t* core, int g) noexcept nogil:
+    """Nobody holds this node's promise any more. With lone = hold a pair's promise does not end by time."""
+    cdef const promise_t* pr = &core.st.group[g].promise
+    if pr.holder == NO_NODE:
+        return True
+    if pr.holder == core.cfg.self_node:
+        return False
+    if pair_of_two(core) and core.cfg.group[g].lone == LONE_HOLD:
+        return False
+    return core.st.now_ns >= pr.expiry_ns
+
+
+cdef void end_promise(core_t* core, int g) noexcept nogil:
+    core.st.group[g].promise.holder = NO_NODE
+    core.st.group[g].promise.expiry_ns = 0
+    core.st.group[g].promise.stamp = 0
+
+
+cdef void promise_self(core_t* core, int g, uint32_t epoch) noexcept nogil:
+    """This node's own vote for its own claim; it ends when the output is physically off."""
+    cdef group_t* grp = &core.st.group[g]
+    grp.promise.holder = core.cfg.self_node
+    grp.promise.incarnation = core.st.incarnation
+    grp.promise.epoch = epoch
+    grp.promise.expiry_ns = NEVER_NS
+    if epoch > grp.floor:
+        grp.floor = epoch
+    if epoch > grp.seen:
+        grp.seen = epoch
+
+
+cdef void give_promise(core_t* core, int g, int node, uint32_t epoch, int64_t grant_ns) noexcept nogil:
+    cdef promise_t* pr = &core.st.group[g].promise
+    cdef int64_t expiry = core.st.now_ns + grant_ns
+    pr.expiry_ns = expiry if pr.holder != node or expiry > pr.expiry_ns else pr.expiry_ns
+    pr.holder = <uint8_t>node
+    pr.incarnation = core.st.peer[node].incarnation
+    pr.epoch = epoch
+    pr.stamp = core.st.peer[node].stamp
+    core.st.group[g].why = CAUSE_SILENCE
+    if epoch > core.st.group[g].floor:
+        core.st.group[g].floor = epoch
+
+
+cdef inline bint asks(const row_t* row, int node) noexcept nogil:
+    return row.vote == node and (row.state == ACTIVE or row.state == CLAIMING)
+
+
+cdef void consider(core_t* core, int g, int node, const row_t* row, int64_t grant_ns) noexcept nogil:
+    """Promise, renew or refuse one row that asks, from a proven newest frame."""
+    cdef group_t* grp = &core.st.group[g]
+    cdef promise_t* pr = &grp.promise
+    cdef bint same = pr.holder == node and pr.incarnation == core.st.peer[node].incarnation
+    if same and row.epoch == pr.epoch:
+        give_promise(core, g, node, row.epoch, grant_ns)
+        return
+    if row.epoch > core.st.ceiling:
+        return                                   # not before the reservation is on disk
+    if grp.state == LISTEN:
+        if row.state == ACTIVE and (pr.holder == NO_NODE or same):
+            give_promise(core, g, node, row.epoch, grant_ns)
+        return
+    if row.epoch < grp.floor:
+        return
+    if same or promise_free(core, g):
+        give_promise(core, g, node, row.epoch, grant_ns)
+
+
+cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept nogil:
+    """What a newest frame means for this node's promises."""
+    cdef int node = frame.source
+    cdef peer_t* peer = &core.st.peer[node]
+    cdef int64_t grant_ns = <int64_t>peer.grant_ms * 1000000
+    cdef group_t* grp
+    cdef const row_t* row
+    cdef int g
+    cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    for g in range(rows):
+        grp = &core.st.group[g]
+        row = &frame.row[g]
+        if row.epoch > grp.seen:
+            grp.seen = row.epoch
+        if not proven:
+            continue
+        if asks(row, node):
+            if is_voter(core) and grant_ns > 0:
+                consider(core, g, node, row, grant_ns)
+        elif grp.promise.holder == node and row.state != RELEASING:
+            # RELEASED, in every frame until it asks again: its outputs are off and its own promise has ended.
+            # A new incarnation owns nothing either, so the old one's promise ends the same way.
+            end_promise(core, g)
+            grp.why = CAUSE_RELEASED
+
+
+# ---------------------------------------------------------------- as a holder
+cdef const echo_t* echo_for(const core_t* core, const frame_t* frame) noexcept nogil:
+    cdef int i
+    for i in range(frame.echo_count):
+        if frame.echo[i].node == core.cfg.self_node and frame.echo[i].incarnation == core.st.incarnation:
+            return &frame.echo[i]
+    return NULL
+
+
+cdef void count_votes(core_t* core, int node, const frame_t* frame) noexcept nogil:
+    """Promises that a proven newest frame gives to this node's claims, with the length recorded for the echoed stamp."""
+    cdef const echo_t* echo = echo_for(core, frame)
+    cdef group_t* grp
+    cdef const row_t* row
+    cdef int64_t until
+    cdef int g
+    cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    if echo == NULL or echo.grant_ms == 0 or not (core.cfg.voter_mask >> node) & 1:
+        return
+    until = <int64_t>(echo.stamp * 1000) + lease_from_grant(&core.cfg, <int64_t>echo.grant_ms * 1000000)
+    for g in range(rows):
+        grp = &core.st.group[g]
+        row = &frame.row[g]
+        if grp.state != CLAIMING and grp.state != ACTIVE:
+            continue
+        if row.vote != core.cfg.self_node or row.epoch != grp.epoch or row.flags & ROW_KEPT:
+            continue
+        if grp.vote[node].epoch != grp.epoch or until > grp.vote[node].until_ns:
+            grp.vote[node].epoch = grp.epoch
+            grp.vote[node].stamp = echo.stamp
+            grp.vote[node].until_ns = until
+
+
+cdef int64_t nth_best(const core_t* core, int g, int count, bint stamps) noexcept nogil:
+    """The count-th latest expiry (or answered stamp in ns) among the other voters' promises; 0 when fewer voted."""
+    cdef int64_t best[MAX_VOTERS]
+    cdef int64_t value
+    cdef const group_t* grp = &core.st.group[g]
+    cdef int found = 0
+    cdef int i, j
+    if count <= 0:
+        return NEVER_NS
+    for i in range(MAX_VOTERS):
+        if i == core.cfg.self_node or grp.vote[i].epoch != grp.epoch or grp.epoch == 0:
+            continue
+        if i == THIRD_VOTER and not core.cfg.third_voter:
+            continue
+        value = <int64_t>(grp.vote[i].stamp * 1000) if stamps else grp.vote[i].until_ns
+        j = found
+        while j > 0 and best[j - 1] < value:
+            best[j] = best[j - 1]
+            j -= 1
+        best[j] = value
+        found += 1
+    return best[count - 1] if found >= count else 0
+
+
+cdef inline int needed(const core_t* core, int g) noexcept nogil:
+    """Promises needed from others: the own one counts where this node votes."""
+    return quorum(core) - (1 if core.st.group[g].promise.holder == core.cfg.self_node and is_voter(core) else 0)
+
+
+cdef int64_t authority(const core_t* core, int g) noexcept nogil:
+    """Until when a majority of promises covers this node's own epoch; NEVER_NS where it needs nobody."""
+    cdef int64_t until = nth_best(core, g, needed(core, g), False)
+    if until and until != NEVER_NS and pair_of_two(core) and core.cfg.group[g].lone == LONE_HOLD:
+        return NEVER_NS          # a promise once given does not end by time there
+    return until
+
+
+cdef int64_t answered_ns(const core_t* core, int g) noexcept nogil:
+    """Send time of the newest ask that a majority has answered."""
+    return nth_best(core, g, needed(core, g), True)
