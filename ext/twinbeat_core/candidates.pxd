@@ -7,3 +7,6 @@ cdef bint other_drives_above(const core_t* core, int g) noexcept nogil
 cdef bint other_claims_above(const core_t* core, int g) noexcept nogil
 cdef int best_target(const core_t* core, int g) noexcept nogil
 cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil
+cdef bint ready(const core_t* core, int g, int node) noexcept nogil
+cdef bint believed(const core_t* core, int node) noexcept nogil
+cdef int64_t belief_ends_ns(const core_t* core, int g) noexcept nogil

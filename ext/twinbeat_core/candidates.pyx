@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t, uint8_t
 from twinbeat_core.model cimport (
     ACTIVE, CLAIMING, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, NO_NODE, RELEASING, STANDBY, row_t,
 )
-from twinbeat_core.peers cimport silence_of
 from twinbeat_core.state cimport core_t, peer_t
 
 cdef enum:
@@ -19,11 +18,11 @@ cdef inline int64_t believed_for(const core_t* core, const peer_t* peer) noexcep
     return <int64_t>peer.grant_ms * 1000000 if peer.grant_ms else core.cfg.grant_max_ns
 
 
-cdef inline bint believed(const core_t* core, int node) noexcept nogil:
+cdef bint believed(const core_t* core, int node) noexcept nogil:
     cdef const peer_t* peer = &core.st.peer[node]
     if node == core.cfg.self_node or not peer.known or peer.dead:
         return False
-    return core.st.now_ns - peer.heard_ns < believed_for(core, peer)
+    return core.st.now_ns - peer.rows_ns < believed_for(core, peer)
 
 
 cdef bint other_drives(const core_t* core, int g) noexcept nogil:
@@ -36,6 +35,21 @@ cdef bint other_drives(const core_t* core, int g) noexcept nogil:
             if state == ACTIVE or state == RELEASING:
                 return True
     return False
+
+
+cdef int64_t belief_ends_ns(const core_t* core, int g) noexcept nogil:
+    """When the last of those who say that they drive need no longer be believed; 0 when nobody says so."""
+    cdef int64_t last = 0
+    cdef int64_t at
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if not believed(core, i):
+            continue
+        if core.st.peer[i].row[g].state == ACTIVE or core.st.peer[i].row[g].state == RELEASING:
+            at = core.st.peer[i].rows_ns + believed_for(core, &core.st.peer[i])
+            if at > last:
+                last = at
+    return last
 
 
 cdef bint other_drives_above(const core_t* core, int g) noexcept nogil:
@@ -66,12 +80,17 @@ cdef inline bint candidate(const core_t* core, int g, int node) noexcept nogil:
     return peer.row[g].state <= CLAIMING     # LISTEN, STANDBY or CLAIMING
 
 
+cdef bint ready(const core_t* core, int g, int node) noexcept nogil:
+    """Proven, fit and standing by: it could take the group over on one frame."""
+    return candidate(core, g, node) and core.st.peer[node].grant_ms and core.st.peer[node].row[g].state == STANDBY
+
+
 cdef int best_target(const core_t* core, int g) noexcept nogil:
     """The best ranked other node that is proven, fit and standing by; NO_NODE when there is none."""
     cdef int best = NO_NODE
     cdef int i
     for i in range(core.cfg.node_count):
-        if candidate(core, g, i) and core.st.peer[i].grant_ms and core.st.peer[i].row[g].state == STANDBY:
+        if ready(core, g, i):
             if best == NO_NODE or core.cfg.group[g].rank[i] < core.cfg.group[g].rank[best]:
                 best = i
     return best

@@ -1,14 +1,10 @@
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t
 
-from twinbeat_core.model cimport event_t, frame_t
 from twinbeat_core.state cimport core_t
 
 cdef bint enter(core_t* core, int g, int trigger, int cause) noexcept nogil
+cdef void claim(core_t* core, int g, uint32_t epoch, int cause) noexcept nogil
+cdef int64_t hold_over_of(const core_t* core, int g) noexcept nogil
 cdef void drop_lapsed(core_t* core) noexcept nogil
 cdef void settle(core_t* core) noexcept nogil
-cdef void take_over_targets(core_t* core, const frame_t* frame) noexcept nogil
-cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil
-cdef void hear_output(core_t* core, const event_t* ev) noexcept nogil
-cdef void command(core_t* core, const event_t* ev) noexcept nogil
-cdef void give_unfit(core_t* core) noexcept nogil
 cdef int64_t groups_deadline(const core_t* core) noexcept nogil

@@ -10,18 +10,17 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from twinbeat_core.effects cimport persist, report
-from twinbeat_core.groups cimport (
-    command, drop_lapsed, enter, give_unfit, groups_deadline, hear_death, hear_output, settle, take_over_targets,
-)
+from twinbeat_core.groups cimport drop_lapsed, enter, groups_deadline, settle
+from twinbeat_core.inputs cimport command, give_unfit, hear_death, hear_output, take_over_targets
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_COLD_START, CAUSE_START, CLAIMING, EPOCH_NODE_BITS, EV_COMMAND, EV_HEALTH, EV_HEARD, EV_LATE,
     EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, EV_WAKE, FLAG_ASK, FRAME_DEATH, LATE_DECIDER,
     NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, effects_t, event_t, settings_t,
 )
-from twinbeat_core.peers cimport (
-    HEARD_NOTHING, HEARD_PROVEN, doubt_self, fastest_link, hear, peers_deadline, watch_links,
-)
+from twinbeat_core.paths cimport fastest_link
+from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
 from twinbeat_core.sending cimport compose, schedule, sending_deadline
+from twinbeat_core.silence cimport doubt_self, peers_deadline, watch_links
 from twinbeat_core.state cimport core_t, group_t, state_t
 from twinbeat_core.timing cimport lease_from_grant
 from twinbeat_core.triggers cimport TR_START
@@ -81,12 +80,15 @@ cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
     if ev.frame.kind == FRAME_DEATH:
         hear_death(core, &ev.frame)
         return
+    if ev.frame.flags & FLAG_ASK:
+        # A copy is answered too: the asker may hear this node on that link only.
+        core.answer_mask |= 1 << ev.link
+    if what == HEARD_COPY:
+        return
     hear_rows(core, &ev.frame, what == HEARD_PROVEN)
     if what == HEARD_PROVEN:
         take_over_targets(core, &ev.frame)
         count_votes(core, ev.frame.source, &ev.frame)
-    if ev.frame.flags & FLAG_ASK:
-        core.answer_mask |= 1 << ev.link
 
 
 cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:

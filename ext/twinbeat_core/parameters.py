@@ -89,17 +89,18 @@ def _link_problems(problems: list[str], i: int, link: LinkSettings, s: Settings)
     _range(problems, f"link {i}: rtt_ms", link.rtt_ms, 0.01, 60_000)
     _range(problems, f"link {i}: reask_ms", link.reask_ms, 0.1, 60_000)
     if link.reask_ms > link.period_ms:
-        problems.append(f"link {i}: reask_ms = {link.reask_ms:g} is longer than period_ms = {link.period_ms:g}: an ask"
-                        " repeated later than the next beat repeats nothing")
+        problems.append(f"link {i}: reask_ms = {link.reask_ms:g} is longer than period_ms = {link.period_ms:g}:"
+                        " an ask repeated later than the next beat repeats nothing")
     fast = link.fast_period_ms
     if fast is not None and not 0 < fast <= link.period_ms:
-        problems.append(f"link {i}: fast_period_ms = {fast:g} must be above 0 and at most period_ms = {link.period_ms:g}")
+        problems.append(f"link {i}: fast_period_ms = {fast:g} must be above 0 and at most"
+                        f" period_ms = {link.period_ms:g}")
     window_ms = (link.missed - 1) * link.period_ms + link.rtt_ms + s.late_ms
     need_ms = s.lost_asks * link.reask_ms + link.rtt_ms + s.late_ms
     if need_ms > window_ms:
-        problems.append(f"link {i}: {s.lost_asks} lost asks {link.reask_ms:g} ms apart, a round trip of {link.rtt_ms:g} ms and"
-                        f" {s.late_ms:g} ms of lateness take {need_ms:g} ms, but only {window_ms:g} ms are left after a"
-                        f" beat of {link.period_ms:g} ms with missed = {link.missed}: raise missed or lower lost_asks")
+        problems.append(f"link {i}: {s.lost_asks} lost asks {link.reask_ms:g} ms apart, a round trip of"
+                        f" {link.rtt_ms:g} ms and {s.late_ms:g} ms of lateness take {need_ms:g} ms, but only {window_ms:g} ms"
+                        f" are left after a beat of {link.period_ms:g} ms with missed = {link.missed}: raise missed or lower lost_asks")
 
 
 def _group_problems(problems: list[str], i: int, group: GroupSettings, s: Settings) -> None:

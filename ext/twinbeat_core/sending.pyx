@@ -10,7 +10,7 @@ from twinbeat_core.model cimport (
     ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, FRAME_HEARTBEAT, FX_ASK, FX_SEND,
     NEVER_NS, NO_NODE, OUT, RELEASING, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
 )
-from twinbeat_core.peers cimport fastest_link, hears_mask
+from twinbeat_core.paths cimport fastest_link, hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
 from twinbeat_core.votes cimport answered_ns
 from twinbeat_core.wire cimport WIRE_VERSION_NOW
@@ -53,7 +53,9 @@ cdef bint anybody_answers(const core_t* core) noexcept nogil:
     cdef const peer_t* peer
     for i in range(core.cfg.node_count):
         peer = &core.st.peer[i]
-        if i != core.cfg.self_node and (core.cfg.voter_mask >> i) & 1 and peer.known and not peer.dead and not peer.silent:
+        if i == core.cfg.self_node or not (core.cfg.voter_mask >> i) & 1:
+            continue
+        if peer.known and not peer.dead and not peer.silent:
             return True
     return False
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from twinbeat_core.model cimport MAX_NODES, settings_t
-from twinbeat_core.timing cimport fill_leases, lease_from_grant
+from twinbeat_core.timing cimport beat_period, fill_leases
 
 from .errors import SettingsError, SnapshotError
 from .parameters import GroupSettings, LinkSettings, Settings, Term, problems_of
@@ -68,14 +68,15 @@ cdef class CoreSettings:
         self.c.grant_max_ns = ns(p.grant_max_ms) if p.grant_max_ms else max(longest, 5 * shortest)
         problems = []
         if self.c.grant_max_ns < longest:
-            problems.append(f"grant_max_ms = {self.c.grant_max_ns / 1e6:g} is shorter than the {longest / 1e6:g} ms that a link"
-                            f" needs: set it to {longest / 1e6:g} or more, or leave it out")
+            problems.append(f"grant_max_ms = {self.c.grant_max_ns / 1e6:g} is shorter than the {longest / 1e6:g} ms"
+                            f" that a link needs: set it to {longest / 1e6:g} or more, or leave it out")
         if self.c.grant_max_ns > 65_000_000_000:
-            problems.append(f"a promise of {self.c.grant_max_ns / 1e6:g} ms does not fit the frame (65000 ms): shorten period_ms")
+            problems.append(f"a promise of {self.c.grant_max_ns / 1e6:g} ms does not fit the frame (65000 ms):"
+                            " shorten period_ms")
         for i in range(self.c.link_count):
-            if lease_from_grant(&self.c, self.c.link[i].grant_ns) <= self.c.link[i].period_ns:
-                problems.append(f"link {i}: the lease of {self.c.link[i].lease_ns / 1e6:g} ms is not longer than one period of"
-                                f" {self.c.link[i].period_ns / 1e6:g} ms: raise missed or lower period_ms")
+            if self.c.link[i].lease_ns <= beat_period(&self.c, i):
+                problems.append(f"link {i}: the lease of {self.c.link[i].lease_ns / 1e6:g} ms is not longer than one"
+                                f" beat of {beat_period(&self.c, i) / 1e6:g} ms: raise missed or lower period_ms")
         if problems:
             raise SettingsError(problems)
 

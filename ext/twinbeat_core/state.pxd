@@ -46,6 +46,7 @@ ctypedef struct peer_t:
     int64_t candidate_ns
     int64_t heard_ns          # newest fresh frame on any link, of whichever life
     int64_t life_ns           # newest fresh frame of the current life
+    int64_t rows_ns           # when the rows below were taken in
     int64_t proven_ns         # newest frame that proved both directions
     int64_t barred_ns         # newest frame of another configuration or version
     int64_t silence_ns        # silence is judged from here: the later of heard and self-doubt

@@ -8,3 +8,4 @@ cdef int64_t lease_for_loss(const settings_t* s, int link, uint32_t loss_1024) n
 cdef int64_t base_lease(const settings_t* s, int link) noexcept nogil
 cdef int64_t hold_over(const settings_t* s) noexcept nogil
 cdef void fill_leases(settings_t* s) noexcept nogil
+cdef int64_t beat_period(const settings_t* s, int link) noexcept nogil

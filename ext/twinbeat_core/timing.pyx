@@ -46,9 +46,18 @@ cdef int64_t lease_from_grant(const settings_t* s, int64_t grant_ns) noexcept no
     return lease if lease > 0 else 0
 
 
+cdef int64_t beat_period(const settings_t* s, int link) noexcept nogil:
+    """The period at which a link beats when it is the one that counts: a slower link has sped up by then."""
+    cdef int i
+    for i in range(s.link_count):
+        if s.link[i].period_ns < s.link[link].period_ns:
+            return s.link[link].fast_period_ns
+    return s.link[link].period_ns
+
+
 cdef int64_t base_lease(const settings_t* s, int link) noexcept nogil:
     """T_L of a link without loss: missed beats, and the other link's round trip once this one fell silent."""
-    cdef int64_t period = s.link[link].period_ns
+    cdef int64_t period = beat_period(s, link)
     cdef int64_t lease = s.link[link].missed * period + s.link[link].rtt_ns + s.late_ns
     cdef int64_t other = -1
     cdef int i
@@ -81,7 +90,7 @@ cdef int64_t lease_for_loss(const settings_t* s, int link, uint32_t loss_1024) n
         asks += 1
         if left < (<uint64_t>1 << 20):
             break
-    return s.link[link].period_ns + asks * s.link[link].reask_ns + s.link[link].rtt_ns + s.late_ns
+    return beat_period(s, link) + asks * s.link[link].reask_ns + s.link[link].rtt_ns + s.late_ns
 
 
 cdef void fill_leases(settings_t* s) noexcept nogil:
@@ -127,8 +136,8 @@ def timing_terms(settings: Settings) -> list[Term]:
     terms = []
     for i in range(s.link_count):
         base = base_lease(s, i)
-        beats = s.link[i].missed * s.link[i].period_ns
-        terms.append(Term(i, "beats", _ms(beats), f"{s.link[i].missed} periods of {_ms(s.link[i].period_ns):g} ms"))
+        beats = s.link[i].missed * beat_period(s, i)
+        terms.append(Term(i, "beats", _ms(beats), f"{s.link[i].missed} periods of {_ms(beat_period(s, i)):g} ms"))
         terms.append(Term(i, "round_trip", _ms(s.link[i].rtt_ns), "one ask and its answer"))
         terms.append(Term(i, "decider_late", _ms(s.late_ns), "lateness of the decider"))
         extra = base - beats - s.link[i].rtt_ns - s.late_ns

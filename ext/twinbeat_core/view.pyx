@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 
 from twinbeat_core.model cimport MAX_VOTERS, NO_NODE
-from twinbeat_core.peers cimport hears_mask, silence_of
+from twinbeat_core.silence cimport silence_of
 from twinbeat_core.state cimport core_t, group_t, path_t, peer_t
 from twinbeat_core.votes cimport authority
 

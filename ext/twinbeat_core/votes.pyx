@@ -10,8 +10,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from twinbeat_core.effects cimport persist
 from twinbeat_core.model cimport (
-    ACTIVE, CAUSE_RELEASED, CAUSE_SILENCE, CLAIMING, EPOCH_NODE_BITS, LISTEN, LONE_HOLD, MAX_VOTERS, NEVER_NS, NO_NODE, RELEASING, ROW_KEPT,
-    THIRD_VOTER, echo_t, frame_t, row_t,
+    ACTIVE, CAUSE_RELEASED, CAUSE_SILENCE, CLAIMING, EPOCH_NODE_BITS, LISTEN, LONE_HOLD, MAX_VOTERS, NEVER_NS,
+    NO_NODE, RELEASING, ROW_KEPT, THIRD_VOTER, echo_t, frame_t, row_t,
 )
 from twinbeat_core.state cimport core_t, group_t, peer_t, promise_t
 from twinbeat_core.timing cimport lease_from_grant
@@ -134,7 +134,8 @@ cdef void consider(core_t* core, int g, int node, const row_t* row, int64_t gran
         return
     if row.epoch < grp.floor:
         return
-    if same or promise_free(core, g):
+    # A proven new life of the holder owns nothing of the old one, whose promise ends with that proof.
+    if pr.holder == node or promise_free(core, g):
         give_promise(core, g, node, row.epoch, grant_ns)
 
 
@@ -174,7 +175,7 @@ cdef const echo_t* echo_for(const core_t* core, const frame_t* frame) noexcept n
 
 
 cdef void count_votes(core_t* core, int node, const frame_t* frame) noexcept nogil:
-    """Promises that a proven newest frame gives to this node's claims, with the length recorded for the echoed stamp."""
+    """Promises of a proven newest frame for this node's claims, with the length recorded for the echoed stamp."""
     cdef const echo_t* echo = echo_for(core, frame)
     cdef group_t* grp
     cdef const row_t* row

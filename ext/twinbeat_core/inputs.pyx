@@ -1,0 +1,133 @@
+"""What frames, outputs and operators ask of the groups: planned handover, death notices, faults, commands."""
+from libc.stdint cimport uint8_t
+
+from twinbeat_core.candidates cimport believed, best_target, other_drives, ready
+from twinbeat_core.effects cimport report_group
+from twinbeat_core.groups cimport claim, enter, hold_over_of
+from twinbeat_core.model cimport (
+    ACTIVE, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_LAPSED, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_STOP,
+    CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_OUT, CMD_STOP, NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH,
+    OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET, RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY,
+    event_t, frame_t, row_t,
+)
+from twinbeat_core.state cimport BAR_OPERATOR, BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
+from twinbeat_core.triggers cimport TR_GIVE, TR_LAPSE
+from twinbeat_core.votes cimport end_promise, promise_free
+
+
+cdef void take_over_targets(core_t* core, const frame_t* frame) noexcept nogil:
+    """Planned handover: the giver is off and names this node and the epoch it promises."""
+    cdef const row_t* row
+    cdef group_t* grp
+    cdef int g
+    cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    for g in range(rows):
+        row = &frame.row[g]
+        grp = &core.st.group[g]
+        if not row.flags & ROW_TARGET or row.vote != core.cfg.self_node or grp.state != STANDBY or grp.bars:
+            continue
+        if row.epoch <= grp.floor or row.epoch < grp.seen or row.epoch & 7 != core.cfg.self_node:
+            continue
+        if promise_free(core, g) and not other_drives(core, g):
+            claim(core, g, row.epoch, CAUSE_HANDOVER)
+
+
+cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
+    """The gate of a proven incarnation says that its agent died and which groups it has switched off."""
+    cdef peer_t* peer = &core.st.peer[frame.source]
+    cdef int g
+    cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    peer.dead = 1
+    for g in range(rows):
+        if not frame.row[g].flags & ROW_DROPPED:
+            continue
+        peer.row[g].state = STANDBY
+        peer.row[g].vote = NO_NODE
+        peer.row[g].flags = ROW_DROPPED
+        if core.st.group[g].promise.holder == frame.source:
+            end_promise(core, g)
+            core.st.group[g].why = CAUSE_DEATH_NOTICE
+    report_group(core, RP_PEER_DEAD, 0, frame.source, 0, frame.incarnation, 0)
+
+
+cdef void give(core_t* core, int g, int target, int cause) noexcept nogil:
+    cdef group_t* grp = &core.st.group[g]
+    grp.target = <uint8_t>target
+    grp.hold_off_ns = core.st.now_ns + 2 * core.cfg.grant_max_ns
+    enter(core, g, TR_GIVE, cause)
+
+
+cdef void hear_output(core_t* core, const event_t* ev) noexcept nogil:
+    cdef group_t* grp = &core.st.group[ev.group]
+    if ev.code == OUTPUT_OFF and ev.epoch == grp.epoch:
+        if grp.state == ACTIVE:
+            # The gate let go by itself: its deadline came before the core's next renewal.
+            enter(core, ev.group, TR_LAPSE, CAUSE_LAPSED)
+        if grp.state == RELEASING:
+            grp.off_seen = 1
+            grp.off_at_ns = core.st.now_ns + hold_over_of(core, ev.group)
+    elif ev.code == OUTPUT_FAILED or ev.code == OUTPUT_MISMATCH:
+        grp.bars |= BAR_OUTPUT
+        report_group(core, RP_OUTPUT_FAULT, ev.group, NO_NODE, ev.epoch, ev.code, ev.value)
+        if grp.state == ACTIVE:
+            give(core, ev.group, best_target(core, ev.group), CAUSE_OUTPUT_FAULT)
+        elif grp.state == RELEASING and ev.code == OUTPUT_FAILED:
+            grp.off_seen = 2     # it may still be on: nobody else may drive while this node lives
+
+
+cdef void hand_over(core_t* core, int g, int target) noexcept nogil:
+    """Refused with a reason: 1 not driving here, 2 no such taker heard, 3 the taker is not fit or not in service."""
+    cdef group_t* grp = &core.st.group[g]
+    cdef int reason = 0
+    cdef int best = best_target(core, g)
+    if grp.state != ACTIVE:
+        reason = 1
+    elif target == NO_NODE:
+        target = best
+        reason = 2 if best == NO_NODE else 0
+    elif target >= core.cfg.node_count or not believed(core, target):
+        reason = 2
+    elif not ready(core, g, target):
+        reason = 3
+    if reason:
+        report_group(core, RP_HANDOVER_REFUSED, g, <uint8_t>target, grp.epoch, reason, 0)
+        return
+    give(core, g, target, CAUSE_HANDOVER)
+
+
+cdef void leave_service(core_t* core, int g, uint8_t bar, int cause) noexcept nogil:
+    core.st.group[g].bars |= bar
+    if core.st.group[g].state == ACTIVE:
+        give(core, g, best_target(core, g), cause)
+
+
+cdef void command(core_t* core, const event_t* ev) noexcept nogil:
+    cdef int g
+    if ev.code == CMD_STOP:
+        core.st.stopping = 1
+        for g in range(core.cfg.group_count):
+            leave_service(core, g, BAR_STOP, CAUSE_STOP)
+        return
+    if ev.group >= core.cfg.group_count:
+        return
+    if ev.code == CMD_HANDOVER:
+        hand_over(core, ev.group, ev.node)
+    elif ev.code == CMD_OUT:
+        leave_service(core, ev.group, BAR_OPERATOR, CAUSE_OPERATOR)
+    elif ev.code == CMD_IN:
+        core.st.group[ev.group].bars &= ~<uint8_t>BAR_OPERATOR
+    elif ev.code == CMD_CLEAR:
+        core.st.group[ev.group].bars &= ~<uint8_t>BAR_OUTPUT
+
+
+cdef void give_unfit(core_t* core) noexcept nogil:
+    """Bad health proposes a planned handover where somebody better is ready; it never fences."""
+    cdef int g, target
+    if core.st.fit:
+        return
+    for g in range(core.cfg.group_count):
+        if core.st.group[g].state != ACTIVE:
+            continue
+        target = best_target(core, g)
+        if target != NO_NODE:
+            give(core, g, target, CAUSE_UNFIT)

@@ -1,0 +1,104 @@
+"""Silence and what may be concluded from it: suspicion, being alone, and the doubt of one's own hearing."""
+from libc.stdint cimport int64_t, uint8_t
+
+from twinbeat_core.effects cimport report
+from twinbeat_core.model cimport NEVER_NS, RP_PEER_SILENT
+from twinbeat_core.paths cimport fastest_link, lost_after, watch_path
+from twinbeat_core.state cimport core_t, peer_t
+
+
+cdef int64_t silence_of(const core_t* core, int node) noexcept nogil:
+    """How long the peer has been silent on every link, as far as this node can judge."""
+    cdef const peer_t* peer = &core.st.peer[node]
+    cdef int64_t base = peer.heard_ns
+    if peer.silence_ns > base:
+        base = peer.silence_ns
+    return core.st.now_ns - base
+
+
+cdef inline int64_t alone_after(const core_t* core, int node) noexcept nogil:
+    cdef int64_t beat = core.st.peer[node].beat_ns
+    if beat == 0:
+        beat = core.cfg.link[fastest_link(core)].period_ns
+    return beat * 5 // 2
+
+
+cdef bint is_alone(const core_t* core) noexcept nogil:
+    """Every other voting node is dead by notice or silent, both ways, for two and a half beats."""
+    cdef int i
+    cdef const peer_t* peer
+    cdef int64_t base
+    for i in range(core.cfg.node_count):
+        if i == core.cfg.self_node or not core.cfg.voter_mask & (1 << i):
+            continue
+        peer = &core.st.peer[i]
+        if peer.dead:
+            continue
+        base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
+        if core.st.now_ns - base < alone_after(core, i):
+            return False
+    return True
+
+
+cdef void doubt_self(core_t* core, int64_t grace_ns) noexcept nogil:
+    """This node did not run or hear: nobody's silence counts from before, no claim by silence until grace is over."""
+    cdef int i
+    for i in range(core.cfg.node_count):
+        core.st.peer[i].silence_ns = core.st.now_ns
+        core.st.peer[i].suspect = 0
+    if core.st.now_ns + grace_ns > core.st.claim_after_ns:
+        core.st.claim_after_ns = core.st.now_ns + grace_ns
+
+
+cdef void watch_links(core_t* core) noexcept nogil:
+    """Suspicion, link states and the beat of each known peer, as of now."""
+    cdef int node, link
+    cdef int64_t silence, period, since
+    cdef peer_t* peer
+    cdef int fast = fastest_link(core)
+    for node in range(core.cfg.node_count):
+        peer = &core.st.peer[node]
+        if node == core.cfg.self_node or not peer.known:
+            continue
+        for link in range(core.cfg.link_count):
+            watch_path(core, node, link)
+        period = core.cfg.link[fast].period_ns
+        since = peer.path[fast].heard_ns if peer.path[fast].heard_ns > peer.silence_ns else peer.silence_ns
+        silence = silence_of(core, node)
+        peer.suspect = core.st.now_ns - since >= period + period // 2 and silence < core.cfg.grant_max_ns * 10
+        peer.suspect = peer.suspect and not peer.dead
+        if not peer.silent and (peer.dead or silence >= core.cfg.grant_max_ns):
+            peer.silent = 1
+            report(core, RP_PEER_SILENT, <uint8_t>node, 0, silence, 0)
+
+
+cdef inline void sooner(int64_t* best, int64_t at, int64_t now) noexcept nogil:
+    if at > now and at < best[0]:
+        best[0] = at
+
+
+cdef int64_t peers_deadline(const core_t* core) noexcept nogil:
+    """The next moment at which silence means something new."""
+    cdef int64_t best = NEVER_NS
+    cdef int64_t now = core.st.now_ns
+    cdef int64_t base, period
+    cdef int node, link
+    cdef const peer_t* peer
+    cdef int fast = fastest_link(core)
+    period = core.cfg.link[fast].period_ns
+    for node in range(core.cfg.node_count):
+        peer = &core.st.peer[node]
+        if node == core.cfg.self_node or not peer.known:
+            continue
+        if not peer.dead:
+            base = peer.path[fast].heard_ns if peer.path[fast].heard_ns > peer.silence_ns else peer.silence_ns
+            sooner(&best, base + period + period // 2, now)
+            base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
+            sooner(&best, base + alone_after(core, node), now)
+        if not peer.silent:
+            base = peer.heard_ns if peer.heard_ns > peer.silence_ns else peer.silence_ns
+            sooner(&best, base + core.cfg.grant_max_ns, now)
+        for link in range(core.cfg.link_count):
+            if peer.path[link].up:
+                sooner(&best, peer.path[link].heard_ns + lost_after(core, node, link) + 1, now)
+    return best
