@@ -20,8 +20,7 @@ from twinbeat_core.triggers cimport (
     TR_CLAIM, TR_GIVE, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
 )
 from twinbeat_core.votes cimport (
-    authority, end_promise, give_promise, next_epoch, pair_of_two, promise_free, promise_self, quorum,
-    shortest_lease, top_up,
+    authority, end_promise, give_promise, next_epoch, promise_free, promise_self, top_up,
 )
 
 cdef int8_t TABLE[6][11]
@@ -126,9 +125,9 @@ cdef void claim(core_t* core, int g, uint32_t epoch, int cause) noexcept nogil:
 cdef bint own_word(const core_t* core, int g) noexcept nogil:
     """Whether this node may drive without anybody's answer now (docs/protocol.md, "Alone")."""
     cdef int i
-    if quorum(core) == 1:
+    if core.cfg.quorum == 1:
         return True
-    if not pair_of_two(core) or core.cfg.third_voter:
+    if not core.cfg.pair_of_two or core.cfg.third_voter:
         return False
     if core.cfg.group[g].lone == LONE_TAKEOVER:
         return is_alone(core)
@@ -142,7 +141,7 @@ cdef bint own_word(const core_t* core, int g) noexcept nogil:
 cdef int64_t own_until(const core_t* core) noexcept nogil:
     """One shortest lease from the last stamp sent; a stamp of this very step counts."""
     cdef int64_t sent = core.st.now_ns if core.send_mask else <int64_t>(core.st.stamp * 1000)
-    return sent + shortest_lease(core)
+    return sent + core.cfg.shortest_lease_ns
 
 
 cdef int64_t authority_now(core_t* core, int g) noexcept nogil:
@@ -217,7 +216,7 @@ cdef bint listen_over(const core_t* core, int g) noexcept nogil:
     cdef uint8_t others = core.cfg.voter_mask & ~<uint8_t>(1 << core.cfg.self_node)
     if core.st.now_ns < core.st.listen_until_ns:
         return False
-    if core.st.disk_lost or (pair_of_two(core) and core.cfg.group[g].lone == LONE_HOLD):
+    if core.st.disk_lost or (core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD):
         return (core.st.reported_mask & others) == others
     return True
 

@@ -37,6 +37,7 @@ cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
     cdef peer_t* peer = &core.st.peer[frame.source]
     cdef int g
     cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    cdef bint first = not peer.dead
     peer.dead = 1
     for g in range(rows):
         if not frame.row[g].flags & ROW_DROPPED:
@@ -47,7 +48,8 @@ cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
         if core.st.group[g].promise.holder == frame.source:
             end_promise(core, g)
             core.st.group[g].why = CAUSE_DEATH_NOTICE
-    report_group(core, RP_PEER_DEAD, 0, frame.source, 0, frame.incarnation, 0)
+    if first:
+        report_group(core, RP_PEER_DEAD, 0, frame.source, 0, frame.incarnation, 0)
 
 
 cdef void give(core_t* core, int g, int target, int cause) noexcept nogil:

@@ -17,7 +17,6 @@ from twinbeat_core.model cimport (
     EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, EV_WAKE, FLAG_ASK, FRAME_DEATH, LATE_DECIDER,
     NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, effects_t, event_t, settings_t,
 )
-from twinbeat_core.paths cimport fastest_link
 from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
 from twinbeat_core.sending cimport compose, schedule, sending_deadline
 from twinbeat_core.silence cimport doubt_self, peers_deadline, watch_links
@@ -112,7 +111,7 @@ cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
 
 
 cdef void take_in(core_t* core, const event_t* ev) noexcept nogil:
-    cdef int64_t period = core.cfg.link[fastest_link(core)].period_ns
+    cdef int64_t period = core.cfg.link[core.cfg.fast_link].period_ns
     cdef int i
     if ev.kind == EV_HEARD:
         heard(core, ev)
@@ -143,14 +142,14 @@ cdef void take_in(core_t* core, const event_t* ev) noexcept nogil:
 
 cdef void judge_lateness(core_t* core) noexcept nogil:
     """Later than the deadline by one and a half periods: this node was not running, so it doubts itself first."""
-    cdef int64_t period = core.cfg.link[fastest_link(core)].period_ns
+    cdef int64_t period = core.cfg.link[core.cfg.fast_link].period_ns
     cdef int64_t late = core.st.now_ns - core.st.deadline_ns
     core.self_late = core.st.deadline_ns != NEVER_NS and late > period + period // 2
     if not core.self_late:
         return
     report(core, RP_SELF_LATE, core.cfg.self_node, 0, late, LATE_DECIDER)
     # A claim by silence now waits as long as if the peer had been heard this moment.
-    doubt_self(core, core.cfg.link[fastest_link(core)].grant_ns)
+    doubt_self(core, core.cfg.link[core.cfg.fast_link].grant_ns)
 
 
 cdef void core_step(core_t* core, const event_t* ev, effects_t* out) noexcept nogil:

@@ -222,6 +222,7 @@ ctypedef struct link_cfg_t:
     int64_t reask_ns          # least distance between two asks on this link
     int64_t lease_ns          # T_L when this is the fastest link heard; computed by timing
     int64_t grant_ns          # T_G for it; computed by timing
+    int64_t beat_ns           # its period when it is the link that counts: the fast one of a slower link; by timing
 
 ctypedef struct group_cfg_t:
     uint8_t lone
@@ -247,6 +248,11 @@ ctypedef struct settings_t:
     int64_t grant_max_ns      # largest T_G ever offered; also how long LISTEN abstains
     int64_t lonely_start_ns   # extra wait at a cold start where no peer was ever heard
     int64_t stagger_ns        # per rank, between candidates
-    int64_t link_lost_ns      # 0: computed from period and missed
+    # From here to the links: computed by timing.derive.
+    uint8_t fast_link         # the link with the shortest period
+    uint8_t quorum            # promises that make a majority
+    uint8_t pair_of_two       # exactly two voters: a majority cannot outlive the peer
+    int64_t hold_over_ns      # T_off - T_on of the slowest exclusive group, never below 0
+    int64_t shortest_lease_ns
     link_cfg_t link[MAX_LINKS]
     group_cfg_t group[MAX_GROUPS]

@@ -3,7 +3,6 @@ from libc.stdint cimport int64_t, uint8_t
 from twinbeat_core.model cimport event_t
 from twinbeat_core.state cimport core_t, path_t, peer_t
 
-cdef int fastest_link(const core_t* core) noexcept nogil
 cdef bint path_fresh(const core_t* core, int node, int link, int64_t within_ns) noexcept nogil
 cdef int64_t lost_after(const core_t* core, int node, int link) noexcept nogil
 cdef uint8_t hears_mask(const core_t* core, int node) noexcept nogil

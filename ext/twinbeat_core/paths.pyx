@@ -6,7 +6,7 @@ from twinbeat_core.model cimport (
     RP_LINK_DOWN, RP_LINK_OK, RP_LINK_UP, RP_RX_DEAD, RP_TX_DEAD, event_t,
 )
 from twinbeat_core.state cimport core_t, path_t, peer_t
-from twinbeat_core.timing cimport beat_period, grant_from_lease, lease_for_loss
+from twinbeat_core.timing cimport grant_from_lease, lease_for_loss
 
 cdef enum:
     LOSS_WINDOW = 64             # frames after which the loss figure is renewed
@@ -14,15 +14,6 @@ cdef enum:
     MIN_SAMPLES = 16
 
 cdef int64_t SECOND = 1000000000
-
-
-cdef int fastest_link(const core_t* core) noexcept nogil:
-    cdef int best = 0
-    cdef int i
-    for i in range(1, core.cfg.link_count):
-        if core.cfg.link[i].period_ns < core.cfg.link[best].period_ns:
-            best = i
-    return best
 
 
 cdef bint path_fresh(const core_t* core, int node, int link, int64_t within_ns) noexcept nogil:
@@ -87,8 +78,8 @@ cdef void measure_gap(core_t* core, path_t* path, peer_t* peer, const event_t* e
     gap = rx_at_ns - path.rx_at_ns
     # What the way held up counts in full. A sender that stood still counts only while the promise outlasted it:
     # longer than that it was a fault, not the link's manner.
-    held_up = gap - <int64_t>(ev.frame.stamp - path.stamp) * 1000 + beat_period(&core.cfg, ev.link)
-    if gap > path.grant_ns or ev.link != fastest_link(core):
+    held_up = gap - <int64_t>(ev.frame.stamp - path.stamp) * 1000 + core.cfg.link[ev.link].beat_ns
+    if gap > path.grant_ns or ev.link != core.cfg.fast_link:
         gap = held_up
     if gap > path.gap_ns and gap <= core.cfg.grant_max_ns:
         path.gap_ns = gap
@@ -133,7 +124,7 @@ cdef void watch_path(core_t* core, int node, int link) noexcept nogil:
     cdef int64_t limit = lost_after(core, node, link)
     cdef bint hears = path_fresh(core, node, link, limit)
     cdef bint told = path.told_ns != 0 and core.st.now_ns - path.told_ns <= limit
-    cdef bint peer_proven = core.st.now_ns - peer.proven_ns <= core.cfg.link[fastest_link(core)].grant_ns * 2
+    cdef bint peer_proven = core.st.now_ns - peer.proven_ns <= core.cfg.link[core.cfg.fast_link].grant_ns * 2
     cdef bint settled = core.st.now_ns - core.st.started_ns > 3 * limit    # a slow link takes a while to come up
     cdef bint up = hears and told
     cdef bint rx_dead = settled and not hears and told and peer_proven

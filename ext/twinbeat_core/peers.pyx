@@ -13,7 +13,6 @@ from twinbeat_core.model cimport (
 )
 from twinbeat_core.paths cimport link_of_beat, measure_gap, measure_loss, offered_over
 from twinbeat_core.state cimport core_t, path_t, peer_t
-from twinbeat_core.timing cimport beat_period
 from twinbeat_core.wire cimport WIRE_OK
 
 
@@ -66,10 +65,11 @@ cdef int classify(core_t* core, peer_t* peer, const frame_t* frame, const echo_t
     cdef int i
     cdef bint proven = echo != NULL and echo_recent(core, echo)
     if peer.known and frame.incarnation == peer.incarnation:
+        if frame.kind == FRAME_DEATH:
+            # The gate repeats its notice and may name more groups each time, as their outputs get off.
+            return HEARD_PROVEN if echo != NULL and frame.stamp > peer.stamp else HEARD_NOTHING
         if peer.dead or frame.stamp <= path.stamp:
             return HEARD_NOTHING
-        if frame.kind == FRAME_DEATH:
-            return HEARD_PROVEN if echo != NULL else HEARD_NOTHING
         # An echo too old may be a frame held up on the way or a peer that is deaf: heard, but it proves nothing.
         return HEARD_PROVEN if proven else HEARD_ONE_WAY
     for i in range(peer.retired_count):
@@ -127,7 +127,7 @@ cdef void take_content(core_t* core, peer_t* peer, const event_t* ev, int heard)
     peer.sync_position = frame.sync_position
     peer.grant_ms = 0
     best = link_of_beat(core, frame.source, ev.link)
-    peer.beat_ns = beat_period(&core.cfg, best)
+    peer.beat_ns = core.cfg.link[best].beat_ns
     if heard == HEARD_PROVEN:
         peer.grant_ms = <uint16_t>(peer.path[best].grant_ns // 1000000)
     for i in range(frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count):

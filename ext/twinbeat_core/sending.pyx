@@ -8,9 +8,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from twinbeat_core.effects cimport add_effect
 from twinbeat_core.model cimport (
     ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, FRAME_HEARTBEAT, FX_ASK, FX_SEND,
-    NEVER_NS, NO_NODE, OUT, RELEASING, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
+    LISTEN, NEVER_NS, NO_NODE, OUT, RELEASING, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
 )
-from twinbeat_core.paths cimport fastest_link, hears_mask
+from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
 from twinbeat_core.votes cimport answered_ns
 from twinbeat_core.wire cimport WIRE_VERSION_NOW
@@ -64,7 +64,7 @@ cdef int64_t answer_late_ns(const core_t* core) noexcept nogil:
     """When the answer to the newest answered ask's successor is overdue; NEVER_NS when nothing is asked for."""
     cdef int64_t best = NEVER_NS
     cdef int64_t at
-    cdef int fast = fastest_link(core)
+    cdef int fast = core.cfg.fast_link
     cdef int g
     for g in range(core.cfg.group_count):
         if not asking_group(&core.st.group[g]):
@@ -86,7 +86,7 @@ cdef inline int64_t period_of(const core_t* core, int link) noexcept nogil:
 
 cdef void speed_up(core_t* core, bint suspect) noexcept nogil:
     """Suspicion: probe on every slower link now, and go on at its fast period until the fast link is heard again."""
-    cdef int fast = fastest_link(core)
+    cdef int fast = core.cfg.fast_link
     cdef int i
     if not suspect:
         core.st.fast_mask = 0
@@ -168,7 +168,8 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
         frame.row[g].vote = holder
         frame.row[g].flags = 0
         frame.row[g].spare = 0
-        frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else grp.floor
+        # A node that abstains shows no epoch: its floor is a guess, and a driver need not climb above it.
+        frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else (0 if grp.state == LISTEN else grp.floor)
         if holder == NO_NODE or holder == core.cfg.self_node:
             continue
         if core.st.peer[holder].incarnation != grp.promise.incarnation:

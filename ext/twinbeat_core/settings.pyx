@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from twinbeat_core.model cimport MAX_NODES, settings_t
-from twinbeat_core.timing cimport beat_period, fill_leases
+from twinbeat_core.timing cimport derive
 
 from .errors import SettingsError, SnapshotError
 from .parameters import GroupSettings, LinkSettings, Settings, Term, problems_of
@@ -31,7 +31,7 @@ cdef class CoreSettings:
             self._fill_link(i, link)
         for i, group in enumerate(parameters.groups):
             self._fill_group(i, group)
-        fill_leases(&self.c)
+        derive(&self.c)
         self._fill_grant_max(parameters)
 
     def _fill_scalars(self, p):
@@ -74,9 +74,9 @@ cdef class CoreSettings:
             problems.append(f"a promise of {self.c.grant_max_ns / 1e6:g} ms does not fit the frame (65000 ms):"
                             " shorten period_ms")
         for i in range(self.c.link_count):
-            if self.c.link[i].lease_ns <= beat_period(&self.c, i):
+            if self.c.link[i].lease_ns <= self.c.link[i].beat_ns:
                 problems.append(f"link {i}: the lease of {self.c.link[i].lease_ns / 1e6:g} ms is not longer than one"
-                                f" beat of {beat_period(&self.c, i) / 1e6:g} ms: raise missed or lower period_ms")
+                                f" beat of {self.c.link[i].beat_ns / 1e6:g} ms: raise missed or lower period_ms")
         if problems:
             raise SettingsError(problems)
 

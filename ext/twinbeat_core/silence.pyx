@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from twinbeat_core.effects cimport report
 from twinbeat_core.model cimport NEVER_NS, RP_PEER_SILENT
-from twinbeat_core.paths cimport fastest_link, lost_after, watch_path
+from twinbeat_core.paths cimport lost_after, watch_path
 from twinbeat_core.state cimport core_t, peer_t
 
 
@@ -19,7 +19,7 @@ cdef int64_t silence_of(const core_t* core, int node) noexcept nogil:
 cdef inline int64_t alone_after(const core_t* core, int node) noexcept nogil:
     cdef int64_t beat = core.st.peer[node].beat_ns
     if beat == 0:
-        beat = core.cfg.link[fastest_link(core)].period_ns
+        beat = core.cfg.link[core.cfg.fast_link].period_ns
     return beat * 5 // 2
 
 
@@ -55,7 +55,7 @@ cdef void watch_links(core_t* core) noexcept nogil:
     cdef int node, link
     cdef int64_t silence, period, since
     cdef peer_t* peer
-    cdef int fast = fastest_link(core)
+    cdef int fast = core.cfg.fast_link
     for node in range(core.cfg.node_count):
         peer = &core.st.peer[node]
         if node == core.cfg.self_node or not peer.known:
@@ -84,7 +84,7 @@ cdef int64_t peers_deadline(const core_t* core) noexcept nogil:
     cdef int64_t base, period
     cdef int node, link
     cdef const peer_t* peer
-    cdef int fast = fastest_link(core)
+    cdef int fast = core.cfg.fast_link
     period = core.cfg.link[fast].period_ns
     for node in range(core.cfg.node_count):
         peer = &core.st.peer[node]

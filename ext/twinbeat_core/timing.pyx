@@ -8,9 +8,9 @@ that releases in T_off and makes in T_on (Gray, Cheriton: Leases, SOSP 1989, wit
 
 Integers only, so that every machine computes the same figure.
 """
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from twinbeat_core.model cimport MAX_LINKS, settings_t
+from twinbeat_core.model cimport settings_t
 from twinbeat_core.settings cimport CoreSettings
 
 from .parameters import Settings, Term
@@ -18,46 +18,23 @@ from .parameters import Settings, Term
 cdef int64_t MILLION = 1000000
 
 
-cdef int64_t hold_over(const settings_t* s) noexcept nogil:
-    """T_off - T_on of the slowest exclusive group; never below zero, so that a slow make is no credit."""
-    cdef int64_t worst = 0
-    cdef int64_t value
-    cdef int g
-    for g in range(s.group_count):
-        if not s.group[g].exclusive:
-            continue
-        value = s.group[g].release_ns - s.group[g].make_ns
-        if value > worst:
-            worst = value
-    return worst
-
-
 cdef int64_t grant_from_lease(const settings_t* s, int64_t lease_ns) noexcept nogil:
     """The least T_G for T_L, rounded up to the whole millisecond that the wire carries."""
     cdef int64_t inner = ((lease_ns + s.check_ns) * MILLION + MILLION - s.drift_ppm - 1) // (MILLION - s.drift_ppm)
-    cdef int64_t grant = ((inner + hold_over(s)) * (MILLION + s.drift_ppm) + MILLION - 1) // MILLION
+    cdef int64_t grant = ((inner + s.hold_over_ns) * (MILLION + s.drift_ppm) + MILLION - 1) // MILLION
     return (grant + MILLION - 1) // MILLION * MILLION
 
 
 cdef int64_t lease_from_grant(const settings_t* s, int64_t grant_ns) noexcept nogil:
     """The longest T_L that the inequality allows for T_G; 0 when none is left."""
-    cdef int64_t outer = grant_ns * MILLION // (MILLION + s.drift_ppm) - hold_over(s)
+    cdef int64_t outer = grant_ns * MILLION // (MILLION + s.drift_ppm) - s.hold_over_ns
     cdef int64_t lease = outer * (MILLION - s.drift_ppm) // MILLION - s.check_ns
     return lease if lease > 0 else 0
 
 
-cdef int64_t beat_period(const settings_t* s, int link) noexcept nogil:
-    """The period at which a link beats when it is the one that counts: a slower link has sped up by then."""
-    cdef int i
-    for i in range(s.link_count):
-        if s.link[i].period_ns < s.link[link].period_ns:
-            return s.link[link].fast_period_ns
-    return s.link[link].period_ns
-
-
 cdef int64_t base_lease(const settings_t* s, int link) noexcept nogil:
     """T_L of a link without loss: missed beats, and the other link's round trip once this one fell silent."""
-    cdef int64_t period = beat_period(s, link)
+    cdef int64_t period = s.link[link].beat_ns
     cdef int64_t lease = s.link[link].missed * period + s.link[link].rtt_ns + s.late_ns
     cdef int64_t other = -1
     cdef int i
@@ -90,14 +67,49 @@ cdef int64_t lease_for_loss(const settings_t* s, int link, uint32_t loss_1024) n
         asks += 1
         if left < (<uint64_t>1 << 20):
             break
-    return beat_period(s, link) + asks * s.link[link].reask_ns + s.link[link].rtt_ns + s.late_ns
+    return s.link[link].beat_ns + asks * s.link[link].reask_ns + s.link[link].rtt_ns + s.late_ns
 
 
-cdef void fill_leases(settings_t* s) noexcept nogil:
+cdef void derive_outputs(settings_t* s) noexcept nogil:
+    """T_off - T_on of the slowest exclusive group; never below zero, so that a slow make is no credit."""
+    cdef int64_t value
+    cdef int g
+    s.hold_over_ns = 0
+    for g in range(s.group_count):
+        value = s.group[g].release_ns - s.group[g].make_ns
+        if s.group[g].exclusive and value > s.hold_over_ns:
+            s.hold_over_ns = value
+
+
+cdef void derive_voters(settings_t* s) noexcept nogil:
+    cdef int voters = s.third_voter
     cdef int i
+    for i in range(s.node_count):
+        voters += (s.voter_mask >> i) & 1
+    s.quorum = <uint8_t>(voters // 2 + 1)
+    s.pair_of_two = voters == 2
+
+
+cdef void derive(settings_t* s) noexcept nogil:
+    """Everything that follows from the parameters: the fast link, beats, lengths, majority."""
+    cdef int i
+    cdef bint fastest
+    s.fast_link = 0
+    for i in range(1, s.link_count):
+        if s.link[i].period_ns < s.link[s.fast_link].period_ns:
+            s.fast_link = <uint8_t>i
+    derive_outputs(s)
+    derive_voters(s)
+    for i in range(s.link_count):
+        # When a slower link is the one that counts, suspicion has sped it up.
+        fastest = s.link[i].period_ns == s.link[s.fast_link].period_ns
+        s.link[i].beat_ns = s.link[i].period_ns if fastest else s.link[i].fast_period_ns
+    s.shortest_lease_ns = 0
     for i in range(s.link_count):
         s.link[i].grant_ns = grant_from_lease(s, base_lease(s, i))
         s.link[i].lease_ns = lease_from_grant(s, s.link[i].grant_ns)
+        if s.shortest_lease_ns == 0 or s.link[i].lease_ns < s.shortest_lease_ns:
+            s.shortest_lease_ns = s.link[i].lease_ns
 
 
 def _ms(int64_t ns) -> float:
@@ -136,8 +148,8 @@ def timing_terms(settings: Settings) -> list[Term]:
     terms = []
     for i in range(s.link_count):
         base = base_lease(s, i)
-        beats = s.link[i].missed * beat_period(s, i)
-        terms.append(Term(i, "beats", _ms(beats), f"{s.link[i].missed} periods of {_ms(beat_period(s, i)):g} ms"))
+        beats = s.link[i].missed * s.link[i].beat_ns
+        terms.append(Term(i, "beats", _ms(beats), f"{s.link[i].missed} periods of {_ms(s.link[i].beat_ns):g} ms"))
         terms.append(Term(i, "round_trip", _ms(s.link[i].rtt_ns), "one ask and its answer"))
         terms.append(Term(i, "decider_late", _ms(s.late_ns), "lateness of the decider"))
         extra = base - beats - s.link[i].rtt_ns - s.late_ns
@@ -145,8 +157,8 @@ def timing_terms(settings: Settings) -> list[Term]:
             terms.append(Term(i, "other_link", _ms(extra), "so that the next link can answer once this one is silent"))
         terms.append(Term(i, "lease", _ms(s.link[i].lease_ns), "T_L: the holder acts this long on an answered frame"))
         terms.append(Term(i, "gate_late", _ms(s.check_ns), "T_chk: lateness of the gate at a deadline"))
-        terms.append(Term(i, "release", _ms(hold_over(s)), "T_off - T_on: the slowest output"))
-        inner = s.link[i].grant_ns - s.link[i].lease_ns - s.check_ns - hold_over(s)
+        terms.append(Term(i, "release", _ms(s.hold_over_ns), "T_off - T_on: the slowest output"))
+        inner = s.link[i].grant_ns - s.link[i].lease_ns - s.check_ns - s.hold_over_ns
         terms.append(Term(i, "drift_and_rounding", _ms(inner), f"clocks wrong by {s.drift_ppm} ppm; whole ms"))
         terms.append(Term(i, "grant", _ms(s.link[i].grant_ns), "T_G: the voter keeps its promise this long"))
     return terms

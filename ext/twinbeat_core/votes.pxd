@@ -12,7 +12,4 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
 cdef void count_votes(core_t* core, int node, const frame_t* frame) noexcept nogil
 cdef int64_t authority(const core_t* core, int g) noexcept nogil
 cdef int64_t answered_ns(const core_t* core, int g) noexcept nogil
-cdef int quorum(const core_t* core) noexcept nogil
-cdef bint pair_of_two(const core_t* core) noexcept nogil
-cdef int64_t shortest_lease(const core_t* core) noexcept nogil
 cdef void top_up(core_t* core) noexcept nogil

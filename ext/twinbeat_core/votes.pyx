@@ -22,32 +22,6 @@ cdef uint32_t next_epoch(uint32_t above, int node) noexcept nogil:
     return (((above >> EPOCH_NODE_BITS) + 1) << EPOCH_NODE_BITS) | <uint32_t>node
 
 
-cdef int quorum(const core_t* core) noexcept nogil:
-    cdef int voters = core.cfg.third_voter
-    cdef int i
-    for i in range(core.cfg.node_count):
-        voters += (core.cfg.voter_mask >> i) & 1
-    return voters // 2 + 1
-
-
-cdef bint pair_of_two(const core_t* core) noexcept nogil:
-    """Exactly two voters: the case in which a majority cannot outlive the peer."""
-    cdef int voters = core.cfg.third_voter
-    cdef int i
-    for i in range(core.cfg.node_count):
-        voters += (core.cfg.voter_mask >> i) & 1
-    return voters == 2
-
-
-cdef int64_t shortest_lease(const core_t* core) noexcept nogil:
-    cdef int64_t best = core.cfg.link[0].lease_ns
-    cdef int i
-    for i in range(1, core.cfg.link_count):
-        if core.cfg.link[i].lease_ns < best:
-            best = core.cfg.link[i].lease_ns
-    return best
-
-
 cdef void top_up(core_t* core) noexcept nogil:
     """Reserve epochs ahead, so that a takeover never waits for the disk."""
     cdef uint32_t highest = 0
@@ -77,7 +51,7 @@ cdef bint promise_free(const core_t* core, int g) noexcept nogil:
         return True
     if pr.holder == core.cfg.self_node:
         return False
-    if pair_of_two(core) and core.cfg.group[g].lone == LONE_HOLD:
+    if core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD:
         return False
     return core.st.now_ns >= pr.expiry_ns
 
@@ -224,13 +198,13 @@ cdef int64_t nth_best(const core_t* core, int g, int count, bint stamps) noexcep
 
 cdef inline int needed(const core_t* core, int g) noexcept nogil:
     """Promises needed from others: the own one counts where this node votes."""
-    return quorum(core) - (1 if core.st.group[g].promise.holder == core.cfg.self_node and is_voter(core) else 0)
+    return core.cfg.quorum - (1 if core.st.group[g].promise.holder == core.cfg.self_node and is_voter(core) else 0)
 
 
 cdef int64_t authority(const core_t* core, int g) noexcept nogil:
     """Until when a majority of promises covers this node's own epoch; NEVER_NS where it needs nobody."""
     cdef int64_t until = nth_best(core, g, needed(core, g), False)
-    if until and until != NEVER_NS and pair_of_two(core) and core.cfg.group[g].lone == LONE_HOLD:
+    if until and until != NEVER_NS and core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD:
         return NEVER_NS          # a promise once given does not end by time there
     return until
 

@@ -67,7 +67,23 @@ def test_r5_death_notice_of_a_group_not_dropped_waits_for_the_promise() -> None:
     world.deliver(1, lambda now: ev.Heard(now, 0, frame))
     world.run_ms(1)
     assert world.drivers() == [0]
-    world.run_ms(60)
+    named = frame._replace(stamp=frame.stamp + 1, rows=(Row(1, 15, RowFlag.ROW_DROPPED, 0),))
+    world.gate_off(node, 0)                           # now it has dropped the output, and its next notice says so
+    world.deliver(1, lambda now: ev.Heard(now, 0, named))
+    world.run_ms(1)
+    assert world.drivers() == [1]
+
+
+def test_r5_without_any_named_group_the_promise_runs_its_time() -> None:
+    world = steady()
+    node, peer = world.nodes
+    node.alive = False
+    frame = Frame(source=0, incarnation=node.incarnation, stamp=world.local(0) // 1000 + 1, pair_id=7, config_digest=1,
+                  kind=FrameKind.FRAME_DEATH, echoes=(Echo(1, 0, 0, peer.incarnation, 1),), rows=(Row(1, 15, 0, 0),))
+    world.deliver(1, lambda now: ev.Heard(now, 0, frame))
+    world.run_ms(20)
+    assert world.drivers() == [0]
+    world.run_ms(40)
     assert 1 in world.drivers()
 
 
@@ -281,6 +297,20 @@ def test_a11_epochs_only_rise_over_restarts() -> None:
         world.run_ms(100)
         world.restart(driver)
         world.run_ms(1200)
+
+
+def test_a10_driver_need_not_climb_above_a_restarted_voters_floor() -> None:
+    world = steady()
+    world.power(1)
+    world.run_ms(200)
+    epoch = world.nodes[0].core.view()["groups"][0]["epoch"]
+    slow = world.perform
+    world.perform = lambda i, effect: None if isinstance(effect, ev.Persist) and i == 1 else slow(i, effect)  # type: ignore[method-assign]
+    world.restart(1)                                  # its disk is slow: nothing new is reserved for a long time
+    world.run_ms(2000)
+    assert world.drivers() == [0]
+    assert len(world.spans(0)) == 1
+    assert world.nodes[0].core.view()["groups"][0]["epoch"] == epoch
 
 
 def test_r1_claim_waits_for_the_epoch_block_on_disk() -> None:

@@ -1,0 +1,159 @@
+"""What a configuration promises: the timing sum, the wire load, the worst outage, the faults it covers.
+
+Everything is computed from the settings that the core itself will run with. The result is plain data;
+`twinbeat.check_text` prints it.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from twinbeat_core.settings import CoreSettings, Settings
+from twinbeat_core.timing import timing_terms, tolerated_loss
+
+from twinbeat.check_coverage import FaultRow, coverage
+from twinbeat.check_load import LinkLoad, link_load
+from twinbeat.check_warnings import warnings_of
+from twinbeat.config import Config, core_settings
+from twinbeat.config_core import uses_realtime
+
+
+class TermLine(Struct, frozen=True, kw_only=True):
+    """One line of a link's timing sum."""
+
+    name: str
+    ms: float
+    text: str
+
+
+class LinkReport(Struct, frozen=True, kw_only=True):
+    """One link: its sum (lease and grant among the terms), the loss it tolerates (0..1 each way), its load."""
+
+    name: str
+    type: str
+    terms: list[TermLine]
+    lease_ms: float
+    grant_ms: float
+    tolerated_loss: float
+    load: LinkLoad
+
+
+class Outage(Struct, frozen=True, kw_only=True):
+    """The worst time without a driven output at the death of the driver, against the budget.
+
+    fast_ms    with every link up
+    slow_ms    when only the slowest link is left
+    budget_ms  [pair] outage_budget_ms, None where none is set
+    over_ms    by how much fast_ms is over the budget, 0.0 when it is not
+    """
+
+    fast_ms: float
+    slow_ms: float
+    budget_ms: float | None
+    over_ms: float
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """The whole answer of `twinbeat check`; `problems` make it a no."""
+
+    pair: str
+    node: str
+    digest: int
+    realtime: bool
+    check_ms: float
+    links: list[LinkReport]
+    detection_ms: tuple[float, float]
+    listen_ms: float
+    outage: Outage
+    faults: list[FaultRow]
+    warnings: list[str]
+    problems: list[str]
+    devices: list[str]
+
+
+def build_report(cfg: Config) -> Report:
+    """Everything that can be said without touching a device. Raises ConfigError when the figures contradict."""
+    realtime = uses_realtime(cfg)
+    settings = core_settings(cfg, realtime=realtime)
+    core = settings.compile()
+    links = link_reports(cfg, settings, core)
+    outage = outage_of(cfg, settings, core)
+    fastest = min(links, key=lambda link: link.grant_ms)
+    fastest_settings = settings.links[links.index(fastest)]
+    period_ms = fastest_settings.period_ms
+    # A frozen node acts until its last answered stamp is T_L old, and that is at most a period and a round trip
+    # older than the last frame that its peer heard.
+    frozen_ms = outage.fast_ms - fastest.lease_ms + period_ms + fastest_settings.rtt_ms
+    return Report(
+        pair=cfg.pair.name,
+        node=cfg.node,
+        digest=cfg.digest,
+        realtime=realtime,
+        check_ms=settings.check_ms,
+        links=links,
+        detection_ms=(fastest.grant_ms - period_ms, fastest.grant_ms),
+        listen_ms=core.grant_max_ms,
+        outage=outage,
+        faults=coverage(
+            cfg,
+            lease_ms=fastest.lease_ms,
+            grant_ms=fastest.grant_ms,
+            power_ms=outage.fast_ms,
+            frozen_ms=frozen_ms,
+        ),
+        warnings=warnings_of(cfg, realtime=realtime, slow_ms=outage.slow_ms),
+        problems=budget_problems(outage),
+        devices=[],
+    )
+
+
+def link_reports(cfg: Config, settings: Settings, core: CoreSettings) -> list[LinkReport]:
+    """One report for each link, in the order of the file."""
+    terms = timing_terms(settings)
+    return [
+        LinkReport(
+            name=cfg.link_name(number),
+            type=link.type,
+            terms=[TermLine(name=term.name, ms=term.ms, text=term.text) for term in terms if term.link == number],
+            lease_ms=core.lease_ms(number),
+            grant_ms=core.grant_ms(number),
+            tolerated_loss=tolerated_loss(core, number),
+            load=link_load(cfg, link, settings.links[number]),
+        )
+        for number, link in enumerate(cfg.links)
+    ]
+
+
+def outage_of(cfg: Config, settings: Settings, core: CoreSettings) -> Outage:
+    """The driver dies with everything right after a frame of its own was heard: T_G, then the peer's output makes.
+
+    The worst case of the faults that only silence tells. A frame that was under way adds half a round trip,
+    the decider its lateness; of several groups the slowest output counts.
+    """
+    make_ms = max(output.make_ms for group in cfg.groups for output in group.outputs)
+    worst = [
+        core.grant_ms(number) + link.rtt_ms / 2 + settings.late_ms + make_ms
+        for number, link in enumerate(settings.links)
+    ]
+    budget_ms = cfg.pair.outage_budget_ms
+    over_ms = max(0.0, min(worst) - budget_ms) if budget_ms is not None else 0.0
+    return Outage(fast_ms=min(worst), slow_ms=max(worst), budget_ms=budget_ms, over_ms=over_ms)
+
+
+def budget_problems(outage: Outage) -> list[str]:
+    """The outage budget, broken; empty when it holds or none is set."""
+    if not outage.over_ms:
+        return []
+    return [
+        f"worst outage {outage.fast_ms:.1f} ms is {outage.over_ms:.1f} ms over outage_budget_ms = "
+        f"{outage.budget_ms:g}; "
+        "lower period_ms or missed of the fastest link, use an output with a shorter release_ms, or raise the budget"
+    ]
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """The report as plain data for --json."""
+    import msgspec
+
+    data: dict[str, Any] = msgspec.to_builtins(report)
+    return {"ok": not report.problems, **data}

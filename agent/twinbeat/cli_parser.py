@@ -1,0 +1,136 @@
+"""The command line: verbs and options. What they do is in `twinbeat.commands`."""
+from __future__ import annotations
+
+import argparse
+
+from twinbeat.errors import UsageError
+from twinbeat.version import __version__
+
+EXIT_CODES = """\
+exit codes: 0 done; 1 the answer is no (check found a problem, nobody drives, refused); 2 command line;
+3 configuration; 4 key file; 5 device; 6 agent not running or silent; 7 already running; 70 internal error
+"""
+CONFIG_PATH = "/etc/twinbeat/twinbeat.toml"
+
+
+COMMANDS = ("run", "check", "status", "why", "events", "handover", "out", "in", "keygen", "demo", "bench", "version")
+
+
+def check_command(words: list[str]) -> None:
+    """UsageError for a first word that is no command, naming the nearest one."""
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"commands: {', '.join(COMMANDS)}"
+        raise UsageError(f'unknown command "{words[0]}"; {hint}')
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses shortened options: a script must not change its meaning when an option is added."""
+
+    def __init__(self, **options: object) -> None:
+        options.setdefault("allow_abbrev", False)
+        super().__init__(**options)  # type: ignore[arg-type]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of everything but `demo` and `bench`, which read their own options."""
+    parser = Parser(
+        prog="twinbeat",
+        description="Failover for two gateways: one drives the outputs, the other is ready, never both.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"twinbeat {__version__}")
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_agent_verbs(verbs)
+    add_control_verbs(verbs)
+    for name, text in (
+        ("demo", "two agents on this machine, one wire, one fault: watch what happens (twinbeat demo --help)"),
+        ("bench", "measure takeover times and cost (twinbeat bench --help)"),
+    ):
+        verbs.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def add_agent_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
+    """run, check, keygen, version."""
+    run = add_verb(verbs, "run", "run", "run the agent in the foreground; systemd starts it like this")
+    add_config(run)
+    add_run_dir(run)
+    run.add_argument("--state-dir", metavar="DIR", help="epochs, verdicts, recordings (default /var/lib/twinbeat)")
+
+    check = add_verb(verbs, "check", "check", "check the configuration; print timing, wire load and covered faults")
+    add_config(check)
+    check.add_argument("--devices", action="store_true", help="also open the ports and outputs of this node")
+    check.add_argument("--no-key", action="store_true", help="do not look at the key file, for a machine without it")
+    add_json(check)
+
+    keygen = add_verb(verbs, "keygen", "keygen", "write a new key for a pair; copy it to the other gateway")
+    keygen.add_argument("path", metavar="PATH", help="the file to write, mode 0600")
+    keygen.add_argument("--force", action="store_true", help="replace an existing key")
+
+    version = add_verb(verbs, "version", "version", "print versions")
+    add_json(version)
+
+
+def add_control_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
+    """The verbs that ask a running agent."""
+    status = add_verb(verbs, "status", "control", "what the agent sees now; exit code 1 where nobody drives a group")
+    why = add_verb(verbs, "why", "control", "the last role changes and their causes")
+    why.add_argument("group", metavar="GROUP", nargs="?", help="only this group")
+    why.add_argument("--count", type=positive, default=3, metavar="N", help="how many (default 3)")
+    handover = add_verb(verbs, "handover", "control", "hand a group over to the other node now")
+    handover.add_argument("group", metavar="GROUP", nargs="?", help="the group; not needed where there is one")
+    handover.add_argument("--to", metavar="NODE", help="the node that shall drive (default: the best candidate)")
+    for name, text in (
+        ("out", "take a group out of service on this node; it hands over first"),
+        ("in", "put a group back into service on this node"),
+    ):
+        verb = add_verb(verbs, name, "control", text)
+        verb.add_argument("group", metavar="GROUP", nargs="?", help="the group (default: all of them)")
+        add_control(verb)
+    events = add_verb(verbs, "events", "control", "what the agent reported lately")
+    events.add_argument("--count", type=positive, default=20, metavar="N", help="how many (default 20)")
+    events.add_argument("--follow", action="store_true", help="go on printing until interrupted")
+    for verb in (status, why, handover, events):
+        add_control(verb)
+
+
+def add_verb(verbs: argparse._SubParsersAction[Parser], name: str, module: str, text: str) -> Parser:
+    """A subcommand that `twinbeat.commands.<module>` does."""
+    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(module=module, verb=name)
+    return parser
+
+
+def add_config(parser: Parser) -> None:
+    """Which file, which node."""
+    parser.add_argument("--config", metavar="FILE", default=CONFIG_PATH, help=f"default {CONFIG_PATH}")
+    parser.add_argument("--node", metavar="NAME", help="this node's name (default: TWINBEAT_NODE, else the host name)")
+
+
+def add_run_dir(parser: Parser) -> None:
+    """Where the control socket is."""
+    parser.add_argument("--run-dir", metavar="DIR", help="socket and lock (default TWINBEAT_RUN_DIR, /run/twinbeat)")
+
+
+def add_control(parser: Parser) -> None:
+    """How to find the agent, and in which form to answer."""
+    add_config(parser)
+    add_run_dir(parser)
+    parser.add_argument("--socket", metavar="PATH", help="the agent's control socket, instead of looking for it")
+    add_json(parser)
+
+
+def add_json(parser: Parser) -> None:
+    """Output for scripts."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def positive(text: str) -> int:
+    """A count from the command line."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 512:
+        raise argparse.ArgumentTypeError(f'"{text}" is no count; give a number from 1 to 512')
+    return int(text)

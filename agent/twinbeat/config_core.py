@@ -1,0 +1,123 @@
+"""From the configuration to the core's settings: the figures that the user need not know."""
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from twinbeat_core.model import LinkKind, Lone
+from twinbeat_core.settings import GroupSettings, LinkSettings, Settings
+
+from twinbeat.config_schema import LinkConfig, MqttLink, SerialLink
+from twinbeat.errors import ConfigError
+from twinbeat.wire_load import frame_ms
+from twinbeat_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from twinbeat.config import Config
+    from twinbeat.config_model import GroupConfig
+
+CHECK_REALTIME_MS = 5.0
+"""T_chk with real-time scheduling: of 23,596 deadline drops under load, none was later."""
+CHECK_ORDINARY_MS = 15.0
+"""T_chk without: 9.4 ms was the latest of 27,576, and the write itself can be interrupted."""
+SERIAL_HOPS_MS = 0.5
+"""What both ends' threads and the kernel add to a serial round trip."""
+REASKS_PER_PERIOD = 8
+
+
+def realtime_permitted() -> bool:
+    """Whether this process may use SCHED_FIFO. Tried, not read: capabilities, limits and cgroups all have a say."""
+    before = os.sched_getscheduler(0)
+    param_before = os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        return False
+    os.sched_setscheduler(0, before, param_before)
+    return True
+
+
+def uses_realtime(cfg: Config, realtime: bool | None = None) -> bool:
+    """Whether the agent asks for SCHED_FIFO: `realtime`, else [timing] realtime, where "auto" is what is permitted."""
+    if realtime is not None:
+        return realtime
+    return realtime_permitted() if cfg.timing.realtime == "auto" else bool(cfg.timing.realtime)
+
+
+def core_settings(cfg: Config, *, realtime: bool | None = None) -> Settings:
+    """The core's settings for this node; `realtime` overrides [timing] realtime.
+
+    Raises ConfigError, naming links and groups as the file does, when the figures contradict each other.
+    """
+    timing = cfg.timing
+    default_check_ms = CHECK_REALTIME_MS if uses_realtime(cfg, realtime) else CHECK_ORDINARY_MS
+    settings = Settings(
+        node_count=len(cfg.nodes),
+        self_node=cfg.self_index,
+        links=tuple(link_settings(cfg, link) for link in cfg.links),
+        groups=tuple(group_settings(cfg, group) for group in cfg.groups),
+        pair_id=cfg.pair_id,
+        config_digest=cfg.digest,
+        voters=tuple(range(len(cfg.nodes))),
+        drift_ppm=timing.drift_ppm,
+        check_ms=timing.check_ms if timing.check_ms is not None else default_check_ms,
+        lost_asks=timing.lost_asks,
+        mistake_exp=timing.mistake_exp,
+        lonely_start_ms=max(group.lonely_start_ms for group in cfg.groups),
+        grant_max_ms=timing.grant_max_ms,
+    )
+    try:
+        settings.compile()
+    except SettingsError as error:
+        raise ConfigError([f"{cfg.path}: {in_words_of_file(cfg, problem)}" for problem in error.problems]) from None
+    return settings
+
+
+def link_settings(cfg: Config, link: LinkConfig) -> LinkSettings:
+    """One link with its round trip and the least distance between two asks."""
+    if isinstance(link, SerialLink):
+        one_frame_ms = frame_ms(len(cfg.nodes), len(cfg.groups), link.baud)
+        return LinkSettings(
+            kind=LinkKind.LINK_SERIAL,
+            period_ms=link.period_ms,
+            missed=link.missed,
+            rtt_ms=2 * one_frame_ms + SERIAL_HOPS_MS,
+            reask_ms=max(2 * one_frame_ms, link.period_ms / REASKS_PER_PERIOD),
+        )
+    is_mqtt = isinstance(link, MqttLink)
+    # A link is asked on in earnest when it is the last one, and then it beats at its fast period.
+    pace_ms = link.fast_ms if isinstance(link, MqttLink) else link.period_ms
+    return LinkSettings(
+        kind=LinkKind.LINK_MQTT if is_mqtt else LinkKind.LINK_UDP,
+        period_ms=link.period_ms,
+        missed=link.missed,
+        fast_period_ms=pace_ms if is_mqtt else None,
+        rtt_ms=link.rtt_ms,
+        reask_ms=min(pace_ms, max(link.rtt_ms, pace_ms / REASKS_PER_PERIOD)),
+    )
+
+
+def group_settings(cfg: Config, group: GroupConfig) -> GroupSettings:
+    """One group; nodes that `prefer` does not name follow in the order of the file."""
+    order = [*group.prefer, *(name for name in cfg.node_names if name not in group.prefer)]
+    return GroupSettings(
+        lone=Lone.LONE_TAKEOVER if group.lone == "takeover" else Lone.LONE_HOLD,
+        rank=tuple(order.index(name) for name in cfg.node_names),
+        release_ms=group.release_ms,
+        make_ms=group.make_ms,
+    )
+
+
+def in_words_of_file(cfg: Config, problem: str) -> str:
+    """A sentence of the core with `link 0` and `group 0` as the file calls them."""
+
+    def link_place(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return f"[[link]] {number + 1} ({cfg.link_name(number)})"
+
+    def group_place(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return f"[[group]] {number + 1} ({cfg.groups[number].name})"
+
+    return re.sub(r"\bgroup (\d+)\b", group_place, re.sub(r"\blink (\d+)\b", link_place, problem))

@@ -1,0 +1,147 @@
+"""The faults: how each is injected, how it is healed, and what twinbeat promises about it."""
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twinbeat.demo import procs, switchboard
+from twinbeat.demo.agents import GROUP, NODES
+from twinbeat.demo.helper import RigError
+from twinbeat.demo.rig import Rig
+
+AFTER_RESUME_S = 0.5      # how long a resumed worker is watched before the trial goes on
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault. `inject(rig, driver, loss_percent)` returns the stamp of the fault in nanoseconds."""
+
+    name: str
+    words: str                                  # what happens; {driver} and {other} are filled in
+    inject: Callable[[Rig, str, float], int]
+    heal: Callable[[Rig, str], None]
+    moves_role: bool                            # the other node is expected to take over
+    default_trials: int
+    default_seconds: float = 0.0                # how long it lasts, where it does not end with the takeover
+    stays_silent: bool = False                  # no notice can come: with lone = "hold" nobody may take over
+
+    def double_allowed(self, lone: str) -> bool:
+        """Whether two drivers at once are outside of what twinbeat promises."""
+        return self.name == "cut-all" and lone == "takeover"
+
+    def undriven_allowed(self, lone: str) -> bool:
+        """Whether nobody driving is what the configuration asks for."""
+        return lone == "hold" and self.stays_silent
+
+
+def _cut(places: list[int], on: bool) -> dict[int, bool]:
+    return dict.fromkeys(places, on)
+
+
+SERIAL = [switchboard.wire_cut(0), switchboard.wire_cut(1)]
+MQTT = [switchboard.mqtt_cut(0), switchboard.mqtt_cut(1)]
+
+
+def _kill(rig: Rig, driver: str, _loss: float) -> int:
+    return rig.inject(signals=[(rig.agents[driver].pid, signal.SIGKILL)])
+
+
+def _stop(rig: Rig, driver: str, _loss: float) -> int:
+    return rig.inject(signals=[(rig.agents[driver].pid, signal.SIGSTOP)])
+
+
+def _resume(rig: Rig, driver: str) -> None:
+    rig.inject(signals=[(rig.agents[driver].pid, signal.SIGCONT)])
+    time.sleep(AFTER_RESUME_S)
+
+
+def _power(rig: Rig, driver: str, _loss: float) -> int:
+    agent = rig.agents[driver]
+    # The gate first: it is the one that would still say something about the worker's death.
+    at_ns = rig.inject(flags={switchboard.dark(NODES.index(driver)): True},
+                       signals=[(agent.gate_pid, signal.SIGKILL), (agent.pid, signal.SIGKILL)])
+    rig.power_gone(driver, at_ns)
+    return at_ns
+
+
+def _power_back(rig: Rig, driver: str) -> None:
+    rig.agents[driver].kill()
+    rig.power_back(driver)
+    rig.restart_agent(driver)
+
+
+def _exit(rig: Rig, driver: str, _loss: float) -> int:
+    return rig.inject(signals=[(rig.agents[driver].pid, signal.SIGTERM)])
+
+
+def _restart(rig: Rig, driver: str) -> None:
+    rig.restart_agent(driver)
+
+
+def _handover(rig: Rig, driver: str, _loss: float) -> int:
+    at_ns = procs.now_ns()
+    answer = rig.agents[driver].control("handover", group=GROUP)
+    if not answer.get("ok"):
+        raise RigError(f"{driver} refused the handover: {answer.get('error')}")
+    return at_ns
+
+
+def _cut_serial(rig: Rig, _driver: str, _loss: float) -> int:
+    return rig.inject(flags=_cut(SERIAL, True))
+
+
+def _cut_mqtt(rig: Rig, _driver: str, _loss: float) -> int:
+    at_ns = rig.inject(flags=_cut(MQTT, True))
+    rig.proxy(resume=True)
+    return at_ns
+
+
+def _cut_all(rig: Rig, _driver: str, _loss: float) -> int:
+    at_ns = rig.inject(flags=_cut(SERIAL + MQTT, True))
+    rig.proxy(resume=True)
+    return at_ns
+
+
+def _uncut(rig: Rig, _driver: str) -> None:
+    rig.inject(flags=_cut(SERIAL + MQTT, False))
+    rig.proxy(resume=True)
+
+
+def _broker_restart(rig: Rig, _driver: str, _loss: float) -> int:
+    at_ns = procs.now_ns()
+    rig.broker.stop()
+    rig.broker.start()
+    return at_ns
+
+
+def _loss(rig: Rig, _driver: str, loss_percent: float) -> int:
+    return rig.set_loss(loss_percent)
+
+
+def _lossless(rig: Rig, _driver: str) -> None:
+    rig.set_loss(0)
+
+
+def _nothing(_rig: Rig, _driver: str, _loss: float) -> int:
+    return procs.now_ns()
+
+
+def _leave(_rig: Rig, _driver: str) -> None:
+    return
+
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in (
+    Fault("kill", "the agent of {driver} is killed (SIGKILL)", _kill, _restart, True, 5),
+    Fault("stop", "the agent of {driver} freezes (SIGSTOP)", _stop, _resume, True, 5, stays_silent=True),
+    Fault("power", "{driver} loses power", _power, _power_back, True, 5, stays_silent=True),
+    Fault("exit", "the agent of {driver} is stopped as planned (SIGTERM)", _exit, _restart, True, 5),
+    Fault("handover", "{driver} is told to hand over", _handover, _leave, True, 5),
+    Fault("cut-serial", "the serial cable is cut", _cut_serial, _uncut, False, 3, 2.0),
+    Fault("cut-mqtt", "the network to the broker is cut", _cut_mqtt, _uncut, False, 3, 2.0),
+    Fault("cut-all", "the serial cable and the network are cut at once", _cut_all, _uncut, False, 3, 2.0, True),
+    Fault("broker-restart", "the MQTT broker restarts", _broker_restart, _leave, False, 3, 2.0),
+    Fault("loss", "frames are lost at random on both links", _loss, _lossless, False, 1, 20.0),
+    Fault("none", "nothing happens", _nothing, _leave, False, 1, 10.0),
+)}

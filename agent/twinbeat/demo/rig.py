@@ -1,0 +1,184 @@
+"""The whole rig: wire, boards, broker, proxy, injector and both agents, started together and ended together."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twinbeat.demo import procs, switchboard
+from twinbeat.demo.agents import NODES, Agent, PairSettings, config_text, write_key
+from twinbeat.demo.broker import Broker
+from twinbeat.demo.helper import Helper, Json, RigError
+from twinbeat.demo.measure import Change
+from twinbeat.demo.status import both_ready
+from twinbeat.demo.switchboard import Switchboard
+from twinbeat.demo.timeline import Timeline
+
+STEADY_S = 0.25           # how long the boards must have stood still
+STEADY_TIMEOUT_S = 20.0
+STEADY_POLL_S = 0.03
+
+
+class Rig:
+    """Use as a context manager: everything it started is ended when the block is left, however it is left."""
+
+    def __init__(self, directory: Path, settings: PairSettings, seed: int = 0, load: bool = False,
+                 agent_command: list[str] | None = None) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.seed = seed
+        self.load = load
+        self.timeline = Timeline(NODES)
+        self.helpers: dict[str, Helper] = {}
+        self.burners: list[subprocess.Popen[bytes]] = []
+        self.fifo = False
+        self.broker = Broker(directory)
+        self._agent_command = agent_command
+        self.agents: dict[str, Agent] = {}
+
+    def __enter__(self) -> Rig:
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        board_path = self.directory / "switchboard"
+        Switchboard(board_path, create=True)
+        procs.set_subreaper(True)
+        self.broker.start()
+        shared = ["--board", str(board_path)]
+        seed = ["--seed", str(self.seed)]
+        cross = {node: self.directory / f"{node}-cross" for node in NODES}
+        relay = {node: self.directory / f"{node}-relay" for node in NODES}
+        nodes = [word for node in NODES for word in ("--node", node)]
+        self._helper("injector", "inject", shared)
+        self._helper("wire", "wire", [*shared, *seed, *_ports(cross)])
+        self._helper("relay", "relay", [*shared, *_ports(relay)])
+        dialect = [] if self.broker.speaks_mqtt5 else ["--translate"]
+        self._helper("proxy", "proxy", [*shared, *seed, *nodes, *dialect, "--broker-port", str(self.broker.port)])
+        ready = {name: helper.wait_ready() for name, helper in self.helpers.items()}
+        self.fifo = all(message["fifo"] for message in ready.values())
+        write_key(self.directory / "pair.key")
+        config = self.directory / "twinbeat.toml"
+        ports = {node: {"cross": str(cross[node]), "relay": str(relay[node])} for node in NODES}
+        config.write_text(config_text(self.settings, ready["proxy"]["port"], ports))
+        for node in NODES:
+            self.agents[node] = Agent(node, self.directory, config, self._agent_command, self.settings.busy)
+            self.agents[node].start()
+            self._watch(self.agents[node].pid)
+        for agent in self.agents.values():
+            agent.wait_ready()
+            self._watch(agent.gate_pid)
+        if self.load:
+            self.burners = [
+                subprocess.Popen([sys.executable, "-m", "twinbeat.demo.burn", str(os.getpid())], start_new_session=True)
+                for _ in range(os.cpu_count() or 1)]
+
+    def close(self) -> None:
+        """Ends everything; may be called more than once."""
+        for burner in self.burners:
+            burner.kill()
+            burner.wait()
+        self.burners = []
+        for agent in self.agents.values():
+            agent.terminate()
+        for agent in self.agents.values():
+            agent.stop()
+        for helper in reversed(list(self.helpers.values())):
+            helper.close()
+        self.broker.stop()
+        procs.set_subreaper(False)
+
+    def inject(self, flags: dict[int, bool] | None = None, signals: list[tuple[int | None, int]] | None = None) -> int:
+        """Cuts and signals of one fault at once; returns their CLOCK_BOOTTIME stamp in nanoseconds."""
+        answer = self.helpers["injector"].request(
+            flags={str(place): int(on) for place, on in (flags or {}).items()},
+            signals=[[pid, int(number)] for pid, number in (signals or []) if pid is not None])
+        at_ns: int = answer["at_ns"]
+        return at_ns
+
+    def wire(self, **request: Any) -> Json:
+        """A request to the serial wire."""
+        return self.helpers["wire"].request(**request)
+
+    def proxy(self, **request: Any) -> Json:
+        """A request to the network between the agents and the broker."""
+        return self.helpers["proxy"].request(**request)
+
+    def set_loss(self, percent: float) -> int:
+        """Random loss of frames on both links; returns when it was in force."""
+        share = percent / 100
+        self.proxy(set={"loss_up": share})
+        at_ns: int = self.wire(set={"loss": share})["at_ns"]
+        return at_ns
+
+    def power_gone(self, node: str, at_ns: int) -> None:
+        """The board of this node reads as off from `at_ns`."""
+        self.timeline.add(Change(at_ns, node, False, "power"))
+
+    def power_back(self, node: str) -> None:
+        """After a power fault: the node's cables and its board work again and hold nothing old."""
+        index = NODES.index(node)
+        self.proxy(close=index)
+        self.wire(discard=index)
+        self.helpers["relay"].request(discard=index)
+        self.inject(flags={switchboard.dark(index): False})
+        self.proxy(resume=True)
+
+    def restart_agent(self, node: str) -> None:
+        """Waits for the end of the old worker and gate, ends what is left of them, starts the agent anew."""
+        agent = self.agents[node]
+        old = [pid for pid in (agent.pid, agent.gate_pid) if pid is not None]
+        agent.wait_ended()
+        agent.kill()
+        self.helpers["injector"].request(forget=old)
+        self.wire(discard=NODES.index(node))
+        agent.start()
+        self._watch(agent.pid)
+        agent.wait_ready()
+        self._watch(agent.gate_pid)
+
+    def wait_steady(self, timeout_s: float = STEADY_TIMEOUT_S) -> str | None:
+        """Until exactly one board has been on for a while and both agents see each other; who drives, or None."""
+        deadline = time.monotonic() + timeout_s
+        last, since = None, time.monotonic()
+        while time.monotonic() < deadline:
+            driver = self.timeline.driver()
+            if driver != last:
+                last, since = driver, time.monotonic()
+            if driver is not None and time.monotonic() - since >= STEADY_S:
+                answers = {node: agent.control("status") for node, agent in self.agents.items()}
+                if both_ready(answers, driver) and self.timeline.driver() == driver:
+                    return driver
+            time.sleep(STEADY_POLL_S)
+        return None
+
+    def not_steady(self) -> RigError:
+        """Why `wait_steady` gave up, in words."""
+        levels = ", ".join(f"{node} {'on' if on else 'off'}" for node, on in self.timeline.levels().items())
+        words = "; ".join(f"{node} says: {agent.last_words()}" for node, agent in self.agents.items())
+        return RigError(f"the pair did not settle within {STEADY_TIMEOUT_S:g} s (boards: {levels}; {words})")
+
+    def _helper(self, name: str, module: str, arguments: list[str]) -> None:
+        events = self._board_event if name == "relay" else None
+        self.helpers[name] = Helper(name, f"twinbeat.demo.{module}", arguments, self.directory / f"{name}.log", events)
+
+    def _board_event(self, event: Json) -> None:
+        self.timeline.add(Change(event["at_ns"], NODES[event["node"]], event["on"]))
+
+    def _watch(self, pid: int | None) -> None:
+        if pid is not None:
+            self.helpers["injector"].request(watch=[pid])
+
+
+def _ports(paths: dict[str, Path]) -> list[str]:
+    return [word for path in paths.values() for word in ("--port", str(path))]

@@ -1,0 +1,3 @@
+from .parameters import Settings
+
+def run_pair(settings_a: Settings, settings_b: Settings, steps: int) -> tuple[float, int, int]: ...

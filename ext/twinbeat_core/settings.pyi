@@ -1,0 +1,19 @@
+from .errors import SettingsError as SettingsError
+from .errors import SnapshotError as SnapshotError
+from .parameters import GroupSettings as GroupSettings
+from .parameters import LinkSettings as LinkSettings
+from .parameters import Settings as Settings
+from .parameters import Term as Term
+from .parameters import problems_of as problems_of
+
+__all__ = ["CoreSettings", "GroupSettings", "LinkSettings", "Settings", "Term"]
+
+class CoreSettings:
+    def __init__(self, parameters: Settings) -> None: ...
+    def lease_ms(self, link: int) -> float: ...
+    def grant_ms(self, link: int) -> float: ...
+    @property
+    def grant_max_ms(self) -> float: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> CoreSettings: ...

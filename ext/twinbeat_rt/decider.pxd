@@ -1,0 +1,1 @@
+cdef void* decider_body(void* arg) noexcept nogil

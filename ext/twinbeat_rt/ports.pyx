@@ -1,0 +1,292 @@
+"""The threads that read and write: one for serial lines, one for UDP. They stamp, check, pass on, never decide.
+
+A tty can hold its reader for hundreds of milliseconds behind a kernel worker; that is why no other descriptor
+waits here, and why the thread stamps each time it begins to wait.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from twinbeat_core.model cimport MAX_LINKS, frame_t
+from twinbeat_core.wire cimport (
+    MAX_WIRE, WIRE_BAD_TAG, WIRE_OK, WIRE_OTHER_PAIR, WIRE_SHORT, WIRE_UNKNOWN_VERSION, serial_feed,
+    serial_reader_init, wire_decode,
+)
+from twinbeat_rt.sysapi cimport (
+    EAGAIN, ECANCELED, EIO, EPOLLERR, EPOLLHUP, rt_close, rt_drain8, rt_epoll_add, rt_epoll_del,
+    rt_epoll_wait, rt_fifo, rt_load_i, rt_load, rt_nonblock, rt_now, rt_prefault_stack, rt_queued_out, rt_read,
+    rt_recv_from, rt_ring_bell, rt_same_address, rt_send_to, rt_sleep_ns, rt_store, rt_store_i,
+    rt_tty_block_empty, rt_write,
+    sockaddr_storage,
+)
+from twinbeat_rt.worker cimport (
+    PORT_SLOTS, RX_SLOTS, TX_SLOTS, heard_t, io_t, packet_t, port_change_t, port_t, ring_empty, ring_full,
+    ring_put, ring_take, rt_t,
+)
+
+cdef enum:
+    TAG_BELL = 100
+    BATCH = 10
+    TICK_MS = 5                  # liveness stamp while nothing arrives
+    RETRY_MS = 1                 # while a driver takes no bytes
+    READS = 8                    # per wake-up and port: bounded work
+    CHUNK = 512
+    DRIVER_BYTES = 1100          # two long frames; more in the driver would delay the gate's notice
+    SPIN_WINDOW_NS = 10000000
+    SPIN_LIMIT = 500
+    SPIN_SLEEP_NS = 300000
+
+
+cdef int read_frame(rt_t* rt, int link, const uint8_t* data, int size, heard_t* slot) noexcept nogil:
+    """Authenticate and read one bare frame, counting what is refused. 1: good, or of another version of ours."""
+    memset(&slot.frame, 0, sizeof(frame_t))
+    slot.code = wire_decode(data, size, rt.key, rt.settings.pair_id, &slot.frame)
+    slot.link = link
+    if slot.code == WIRE_OK:
+        rt.count[link].rx_frames += 1
+    elif slot.code == WIRE_BAD_TAG:
+        rt.count[link].bad_tag += 1
+    elif slot.code == WIRE_OTHER_PAIR:
+        rt.count[link].other_pair += 1
+    elif slot.code == WIRE_UNKNOWN_VERSION:
+        rt.count[link].other_version += 1
+    elif slot.code == WIRE_SHORT:
+        rt.count[link].short_frames += 1
+    else:
+        rt.count[link].bad_form += 1
+    return slot.code == WIRE_OK or slot.code == WIRE_UNKNOWN_VERSION
+
+
+cdef int64_t receiver_late_ns(io_t* io, int64_t now) noexcept nogil:
+    """How much longer than its tick this thread has not come round; <= 0: it runs, or has nothing to read."""
+    if rt_load(&io.attached) == 0:
+        return 0
+    return now - rt_load_i(&io.stamp_ns) - TICK_MS * 1000000
+
+
+cdef int pass_on(rt_t* rt, io_t* io, int link, const uint8_t* data, int size, int64_t rx_at_ns) noexcept nogil:
+    cdef heard_t* slot
+    if ring_full(&io.rx, RX_SLOTS):
+        return 0
+    slot = &io.rx_slot[io.rx.head % RX_SLOTS]
+    if not read_frame(rt, link, data, size, slot):
+        return 0
+    slot.rx_at_ns = rx_at_ns
+    ring_put(&io.rx)
+    return 1
+
+
+cdef void fault(rt_t* rt, io_t* io, int link, int error) noexcept nogil:
+    """A hung-up port stays readable for ever: out of the set at once, told to Python, closed."""
+    cdef port_t* port = &io.port[link]
+    rt_epoll_del(io.ep, port.fd)
+    rt_close(port.fd)
+    port.fd = -1
+    port.out_size = 0
+    rt.count[link].faults += 1
+    rt_store(&io.attached, io.attached - 1)
+    rt_store(&io.fault[link], (<uint64_t>error << 32) + (io.fault[link] & <uint64_t>0xffffffff) + 1)
+    rt_ring_bell(rt.notify)
+
+
+cdef void flush(rt_t* rt, io_t* io, int link) noexcept nogil:
+    """Write what is pending on a serial port; drop it once its time is over.
+
+    A frame cut short does no harm: the next begins with a delimiter.
+    """
+    cdef port_t* port = &io.port[link]
+    cdef int n
+    if port.out_size == 0 or port.fd < 0:
+        return
+    if rt_now() > port.out_until_ns:
+        port.out_size = 0
+        rt.count[link].tx_dropped += 1
+        return
+    if rt_queued_out(port.fd) > DRIVER_BYTES:
+        return
+    n = rt_write(port.fd, &port.out[port.out_at], port.out_size - port.out_at)
+    if n > 0:
+        port.out_at += n
+        if port.out_at >= port.out_size:
+            port.out_size = 0
+            rt.count[link].tx_frames += 1
+    elif n != -EAGAIN:
+        rt.count[link].tx_errors += 1
+        fault(rt, io, link, -n)
+
+
+cdef void send_tty(rt_t* rt, io_t* io) noexcept nogil:
+    cdef packet_t* packet
+    cdef port_t* port
+    while not ring_empty(&io.tx):
+        packet = &io.tx_slot[io.tx.tail % TX_SLOTS]
+        port = &io.port[packet.link]
+        if port.fd >= 0:
+            if port.out_size:
+                rt.count[packet.link].tx_dropped += 1
+            memcpy(port.out, packet.data, packet.size)
+            port.out_at, port.out_size, port.out_until_ns = 0, packet.size, packet.good_until_ns
+            flush(rt, io, packet.link)
+        ring_take(&io.tx)
+
+
+cdef void send_udp(rt_t* rt, io_t* io) noexcept nogil:
+    cdef packet_t* packet
+    cdef port_t* port
+    cdef int i, bad
+    while not ring_empty(&io.tx):
+        packet = &io.tx_slot[io.tx.tail % TX_SLOTS]
+        port = &io.port[packet.link]
+        if port.fd >= 0:
+            bad = 0
+            for i in range(port.peer_count):
+                if rt_send_to(port.fd, packet.data, packet.size, &port.peer[i], port.peer_bytes) < 0:
+                    bad = 1
+            if bad:
+                rt.count[packet.link].tx_errors += 1
+            else:
+                rt.count[packet.link].tx_frames += 1
+        ring_take(&io.tx)
+
+
+cdef void read_tty(rt_t* rt, io_t* io, int link, uint32_t events) noexcept nogil:
+    cdef port_t* port = &io.port[link]
+    cdef uint8_t data[CHUNK]
+    cdef int64_t at
+    cdef int k, n, used, size
+    cdef int left = 0
+    cdef int heard = 0
+    for k in range(READS):
+        n = rt_read(port.fd, data, CHUNK)
+        if n <= 0:
+            break
+        at = rt_now()
+        rt.count[link].rx_bytes += n
+        left = n
+        while left > 0:
+            size = serial_feed(&port.reader, data + n - left, left, &used)
+            left -= used
+            if size > 0:
+                heard += pass_on(rt, io, link, port.reader.frame, size, at)
+    rt.count[link].noise = port.reader.noise
+    if heard:
+        rt_ring_bell(rt.wake)
+    if n == 0 or (n < 0 and n != -EAGAIN):
+        fault(rt, io, link, -n if n else EIO)
+    elif n == -EAGAIN and events & (EPOLLHUP | EPOLLERR):
+        fault(rt, io, link, EIO)
+
+
+cdef void read_udp(rt_t* rt, io_t* io, int link, uint32_t events) noexcept nogil:
+    cdef port_t* port = &io.port[link]
+    cdef uint8_t data[MAX_WIRE]
+    cdef sockaddr_storage sender
+    cdef int k, n, i, known
+    cdef int heard = 0
+    for k in range(READS):
+        n = rt_recv_from(port.fd, data, MAX_WIRE, &sender)
+        if n < 0:
+            break                        # nothing there, or an ICMP error of an earlier send: the peer is not up
+        rt.count[link].rx_bytes += n
+        known = 0
+        for i in range(port.peer_count):
+            known |= rt_same_address(&sender, &port.peer[i])
+        if not known:
+            rt.count[link].stranger += 1
+            continue
+        heard += pass_on(rt, io, link, data, n, rt_now())
+    if heard:
+        rt_ring_bell(rt.wake)
+
+
+cdef void take_changes(rt_t* rt, io_t* io) noexcept nogil:
+    """Ports that Python plugs in or out."""
+    cdef port_change_t* change
+    cdef port_t* port
+    cdef int i
+    while not ring_empty(&io.change):
+        change = &io.change_slot[io.change.tail % PORT_SLOTS]
+        port = &io.port[change.link]
+        if port.fd >= 0:
+            rt_epoll_del(io.ep, port.fd)
+            rt_close(port.fd)
+            rt_store(&io.attached, io.attached - 1)
+        port.fd, port.out_size = change.fd, 0
+        port.peer_count, port.peer_bytes = change.peer_count, change.peer_bytes
+        for i in range(change.peer_count):
+            port.peer[i] = change.peer[i]
+        serial_reader_init(&port.reader)
+        if port.fd >= 0:
+            rt_nonblock(port.fd)
+            rt_tty_block_empty(port.fd)
+            rt_store(&io.attached, io.attached + 1)
+            if rt_epoll_add(io.ep, port.fd, change.link) < 0:
+                fault(rt, io, change.link, ECANCELED)
+        ring_take(&io.change)
+
+
+cdef int pending(io_t* io) noexcept nogil:
+    cdef int i
+    for i in range(MAX_LINKS):
+        if io.port[i].out_size:
+            return 1
+    return 0
+
+
+cdef void begin(rt_t* rt, io_t* io) noexcept nogil:
+    cdef int i
+    rt_prefault_stack()
+    if rt.fifo:
+        io.sched_error = -rt_fifo(io.priority)
+    rt_epoll_add(io.ep, io.bell, TAG_BELL)
+    rt_store_i(&io.stamp_ns, rt_now())
+    rt_store(&io.running, 1)
+
+
+cdef void loop(rt_t* rt, io_t* io, int serial) noexcept nogil:
+    cdef uint64_t tags[BATCH]
+    cdef uint32_t events[BATCH]
+    cdef int64_t window_ns = rt_now()
+    cdef int count = 0
+    cdef int i, n
+    begin(rt, io)
+    while not rt_load(&io.stop):
+        rt_store_i(&io.stamp_ns, rt_now())
+        n = rt_epoll_wait(io.ep, tags, events, BATCH, RETRY_MS if pending(io) else TICK_MS)
+        rt_store_i(&io.stamp_ns, rt_now())
+        for i in range(n):
+            if tags[i] == TAG_BELL:
+                rt_drain8(io.bell)
+        take_changes(rt, io)
+        if serial:
+            send_tty(rt, io)
+        else:
+            send_udp(rt, io)
+        for i in range(n):
+            if tags[i] < MAX_LINKS and io.port[tags[i]].fd >= 0:
+                if serial:
+                    read_tty(rt, io, <int>tags[i], events[i])
+                else:
+                    read_udp(rt, io, <int>tags[i], events[i])
+        if serial:
+            for i in range(MAX_LINKS):
+                flush(rt, io, i)
+        if rt_now() - window_ns > SPIN_WINDOW_NS:
+            window_ns = rt_now()
+            count = 0
+        count += 1
+        if count > SPIN_LIMIT:           # a flood must not hold a core at real-time priority
+            io.spins += 1
+            rt_sleep_ns(SPIN_SLEEP_NS)
+    rt_store(&io.running, 0)
+
+
+cdef void* tty_body(void* arg) noexcept nogil:
+    cdef rt_t* rt = <rt_t*>arg
+    loop(rt, &rt.tty, 1)
+    return NULL
+
+
+cdef void* udp_body(void* arg) noexcept nogil:
+    cdef rt_t* rt = <rt_t*>arg
+    loop(rt, &rt.udp, 0)
+    return NULL
