@@ -21,7 +21,6 @@ from twinbeat.run_loop import Loop, boottime_ns
 log = logging.getLogger("twinbeat.control")
 
 LINE_BYTES_MAX = 64 * 1024
-ANSWER_BYTES_MAX = 1024 * 1024
 CLIENTS_MAX = 16
 IDLE_LIMIT_S = 60.0
 SWEEP_S = 5.0
@@ -177,9 +176,9 @@ class Client:
         self._next()
 
     def _next(self) -> None:
-        """Serve the lines that are complete, stopping while one waits for its answer."""
+        """Serve the lines that are complete, stopping while one waits for its answer or to be read."""
         self._serving = True
-        while self._open and not self._closing and not self.waiting:
+        while self._open and not self._closing and not self.waiting and not self._output:
             end = self._input.find(b"\n")
             if end < 0:
                 break
@@ -196,17 +195,21 @@ class Client:
         if not self._open:
             return
         self._output += encode(answer)
-        if len(self._output) > ANSWER_BYTES_MAX:
-            self.close()
-            return
         self._flush()
+
+    def _writable(self) -> None:
+        self.heard_ns = boottime_ns()
+        self._flush()
+        if not self._output:
+            self._next()
 
     def _flush(self) -> None:
         try:
             while self._output:
                 del self._output[: self._connection.send(self._output)]
         except BlockingIOError:
-            self._loop.watch(self._connection.fileno(), self._read, self._flush)
+            # Until this is read nothing more is read from the client, so neither side's data can pile up.
+            self._loop.watch(self._connection.fileno(), None, self._writable)
             return
         except OSError:
             self.close()

@@ -101,7 +101,7 @@ def default_runtime() -> RuntimeMaker:
     """The compiled real-time part, imported only now."""
     from twinbeat_rt.runtime import Runtime
 
-    return Runtime  # type: ignore[no-any-return]
+    return Runtime
 
 
 class Session:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinbeat_core.model import OutputCode, ReportCode, State
-
 from twinbeat.links.serial import SerialPort
 from twinbeat.run_events import EventLog
 from twinbeat.run_jobs import Jobs
@@ -23,6 +21,7 @@ from twinbeat.store import Opened, Store, StoreError
 from twinbeat.telemetry import REFRESH_S, Telemetry
 from twinbeat.verdict import Verdicts
 from twinbeat_core.events import Output, Persisted
+from twinbeat_core.model import OutputCode, ReportCode, State
 
 log = logging.getLogger("twinbeat")
 

@@ -5,14 +5,13 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twinbeat_core.model import CommandCode
-
 from twinbeat.control import Answer, Reply, RequestError, Verb, failure
 from twinbeat.run_loop import boottime_ns
 from twinbeat.run_node import NodeAgent
 from twinbeat.run_view import OWNING, driver_of, group_state, groups_status, links_status, peers_status
 from twinbeat.version import __version__
 from twinbeat_core.events import Command
+from twinbeat_core.model import CommandCode
 
 OUTCOME_LIMIT_S = 2.0
 LOOK_S = 0.02

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twinbeat_core.model import Cause, OutputCode, State
-
 from twinbeat.run_words import CAUSES, Names, Reported, cause_name, state_name
+from twinbeat_core.model import Cause, OutputCode, State
 
 log = logging.getLogger("twinbeat")
 

@@ -1,11 +1,12 @@
 """What a step costs: two cores talking to each other in virtual time, timed by the caller's clock."""
+from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from twinbeat_core.machine cimport core_init, core_step
 from twinbeat_core.model cimport (
-    EV_HEARD, EV_OUTPUT, EV_PERSISTED, EV_START, EV_WAKE, FX_PERSIST, OUTPUT_OFF, effects_t, event_t, settings_t,
+    EV_HEARD, EV_PERSISTED, EV_START, EV_WAKE, FX_PERSIST, effects_t, event_t,
 )
 from twinbeat_core.settings cimport CoreSettings
 from twinbeat_core.state cimport core_t
@@ -36,7 +37,8 @@ cdef void after_step(pair_t* pair, int node, int64_t now) noexcept nogil:
     if pair.fx.send_mask & 1 and not pair.in_flight[1 - node]:
         pair.flight[1 - node].kind = EV_HEARD
         pair.flight[1 - node].link = 0
-        pair.flight[1 - node].frame = pair.fx.frame
+        memcpy(&pair.flight[1 - node].frame, &pair.fx.frame,
+               <size_t>&pair.fx.frame.row[pair.fx.frame.row_count] - <size_t>&pair.fx.frame)
         pair.flight[1 - node].frame.link_seq = pair.fx.link_seq[0]
         pair.in_flight[1 - node] = 1
         pair.arrives[1 - node] = now + LATENCY_NS

@@ -130,7 +130,7 @@ cdef bint own_word(const core_t* core, int g) noexcept nogil:
     if not core.cfg.pair_of_two or core.cfg.third_voter:
         return False
     if core.cfg.group[g].lone == LONE_TAKEOVER:
-        return is_alone(core)
+        return is_alone(core, g)
     for i in range(core.cfg.node_count):
         if i != core.cfg.self_node and (core.cfg.voter_mask >> i) & 1:
             # hold: a death notice that named this group, and no promise to that node since

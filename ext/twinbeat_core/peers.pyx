@@ -13,7 +13,7 @@ from twinbeat_core.model cimport (
 )
 from twinbeat_core.paths cimport link_of_beat, measure_gap, measure_loss, offered_over
 from twinbeat_core.state cimport core_t, path_t, peer_t
-from twinbeat_core.wire cimport WIRE_OK
+from twinbeat_core.codec cimport WIRE_OK
 
 
 cdef const echo_t* echo_of_self(const core_t* core, const frame_t* frame) noexcept nogil:

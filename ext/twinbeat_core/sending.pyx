@@ -13,7 +13,7 @@ from twinbeat_core.model cimport (
 from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
 from twinbeat_core.votes cimport answered_ns
-from twinbeat_core.wire cimport WIRE_VERSION_NOW
+from twinbeat_core.codec cimport WIRE_VERSION_NOW
 
 
 cdef inline bint asking_group(const group_t* grp) noexcept nogil:

@@ -2,9 +2,9 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from twinbeat_core.effects cimport report
-from twinbeat_core.model cimport NEVER_NS, RP_PEER_SILENT
+from twinbeat_core.model cimport ACTIVE, LINK_SERIAL, LISTEN, NEVER_NS, OUT, RP_PEER_SILENT
 from twinbeat_core.paths cimport lost_after, watch_path
-from twinbeat_core.state cimport core_t, peer_t
+from twinbeat_core.state cimport core_t, path_t, peer_t
 
 
 cdef int64_t silence_of(const core_t* core, int node) noexcept nogil:
@@ -23,8 +23,12 @@ cdef inline int64_t alone_after(const core_t* core, int node) noexcept nogil:
     return beat * 5 // 2
 
 
-cdef bint is_alone(const core_t* core) noexcept nogil:
-    """Every other voting node is dead by notice or silent, both ways, for two and a half beats."""
+cdef bint is_alone(const core_t* core, int g) noexcept nogil:
+    """Every other voting node is dead by notice or silent, both ways, for two and a half beats.
+
+    For a node that already drives, one that abstains or is out of service counts as silent: it cannot drive, and
+    what it has forgotten or is too slow to say must not cost the output.
+    """
     cdef int i
     cdef const peer_t* peer
     cdef int64_t base
@@ -34,6 +38,9 @@ cdef bint is_alone(const core_t* core) noexcept nogil:
         peer = &core.st.peer[i]
         if peer.dead:
             continue
+        if core.st.group[g].state == ACTIVE and peer.known and peer.rows_ns:
+            if peer.row[g].state == LISTEN or peer.row[g].state == OUT:
+                continue
         base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
         if core.st.now_ns - base < alone_after(core, i):
             return False
@@ -48,6 +55,17 @@ cdef void doubt_self(core_t* core, int64_t grace_ns) noexcept nogil:
         core.st.peer[i].suspect = 0
     if core.st.now_ns + grace_ns > core.st.claim_after_ns:
         core.st.claim_after_ns = core.st.now_ns + grace_ns
+
+
+cdef void note_late(core_t* core, int64_t late_ns) noexcept nogil:
+    """What carries received tty bytes here was late: the promises over serial lines must outlast twice that."""
+    cdef path_t* path
+    cdef int node, link
+    for node in range(core.cfg.node_count):
+        for link in range(core.cfg.link_count):
+            path = &core.st.peer[node].path[link]
+            if core.cfg.link[link].kind == LINK_SERIAL and 2 * late_ns > path.gap_ns:
+                path.gap_ns = 2 * late_ns if 2 * late_ns < core.cfg.grant_max_ns else core.cfg.grant_max_ns
 
 
 cdef void watch_links(core_t* core) noexcept nogil:

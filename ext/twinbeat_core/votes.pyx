@@ -172,21 +172,27 @@ cdef void count_votes(core_t* core, int node, const frame_t* frame) noexcept nog
             grp.vote[node].until_ns = until
 
 
+cdef inline int64_t vote_value(const core_t* core, const group_t* grp, int voter, bint stamps) noexcept nogil:
+    """Expiry (or answered stamp in ns) of one voter's promise for the current epoch; 0 when there is none."""
+    if voter == core.cfg.self_node or grp.vote[voter].epoch != grp.epoch or grp.epoch == 0:
+        return 0
+    return <int64_t>(grp.vote[voter].stamp * 1000) if stamps else grp.vote[voter].until_ns
+
+
 cdef int64_t nth_best(const core_t* core, int g, int count, bint stamps) noexcept nogil:
-    """The count-th latest expiry (or answered stamp in ns) among the other voters' promises; 0 when fewer voted."""
+    """The count-th latest value among the other voters' promises; 0 when fewer voted, NEVER_NS when none is needed."""
     cdef int64_t best[MAX_VOTERS]
     cdef int64_t value
     cdef const group_t* grp = &core.st.group[g]
     cdef int found = 0
+    cdef int voters = THIRD_VOTER + 1 if core.cfg.third_voter else core.cfg.node_count
     cdef int i, j
     if count <= 0:
         return NEVER_NS
-    for i in range(MAX_VOTERS):
-        if i == core.cfg.self_node or grp.vote[i].epoch != grp.epoch or grp.epoch == 0:
+    for i in range(voters):
+        value = vote_value(core, grp, i, stamps)
+        if value == 0:
             continue
-        if i == THIRD_VOTER and not core.cfg.third_voter:
-            continue
-        value = <int64_t>(grp.vote[i].stamp * 1000) if stamps else grp.vote[i].until_ns
         j = found
         while j > 0 and best[j - 1] < value:
             best[j] = best[j - 1]

@@ -6,7 +6,7 @@ from twinbeat_core.model cimport (
     DRIVE_EXTEND, DRIVE_OFF, DRIVE_ON, EV_OUTPUT, FX_ASK, FX_DRIVE, FX_PERSIST, FX_REPORT, FX_RETURN, FX_SEND,
     LINK_SERIAL, LINK_UDP, MAX_LINKS, effect_t,
 )
-from twinbeat_core.wire cimport MAX_FRAME, MAX_WIRE, serial_wrap, wire_encode
+from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, serial_wrap, wire_encode
 from twinbeat_rt.shared cimport order_t
 from twinbeat_rt.sysapi cimport rt_load_i, rt_now, rt_ring_bell, rt_store, rt_store_i
 from twinbeat_rt.worker cimport (

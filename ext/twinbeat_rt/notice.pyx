@@ -10,7 +10,7 @@ from libc.string cimport memset
 from twinbeat_core.model cimport (
     FRAME_DEATH, LINK_SERIAL, LINK_UDP, MAX_LINKS, NO_NODE, OUT, ROW_DROPPED, frame_t,
 )
-from twinbeat_core.wire cimport MAX_FRAME, MAX_WIRE, WIRE_VERSION_NOW, serial_wrap, wire_encode
+from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, WIRE_VERSION_NOW, serial_wrap, wire_encode
 from twinbeat_rt.shared cimport ARGV_WORDS, LEVEL_OFF, gate_t, notice_link_t, output_t
 from twinbeat_rt.sysapi cimport (
     EAGAIN, RT_NEVER, rt_load, rt_now, rt_send_to, rt_spawn, rt_write,

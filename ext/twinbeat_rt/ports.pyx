@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from twinbeat_core.model cimport MAX_LINKS, frame_t
-from twinbeat_core.wire cimport (
+from twinbeat_core.codec cimport (
     MAX_WIRE, WIRE_BAD_TAG, WIRE_OK, WIRE_OTHER_PAIR, WIRE_SHORT, WIRE_UNKNOWN_VERSION, serial_feed,
     serial_reader_init, wire_decode,
 )

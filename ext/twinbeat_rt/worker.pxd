@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from twinbeat_core.machine cimport core_t
 from twinbeat_core.model cimport KEY_BYTES, MAX_GROUPS, MAX_LINKS, effects_t, event_t, frame_t, settings_t
-from twinbeat_core.wire cimport MAX_WIRE, serial_reader_t
+from twinbeat_core.codec cimport MAX_WIRE, serial_reader_t
 from twinbeat_rt.shared cimport MAX_PEERS, histogram_t, setup_t, shared_t
 from twinbeat_rt.sysapi cimport pthread_t, rt_load, rt_store, sockaddr_storage
 

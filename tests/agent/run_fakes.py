@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from twinbeat_core.model import State
+from twinbeat_core.events import Command
+from twinbeat_core.model import Cause, State
 from twinbeat_core.outputs import FastOutput
 
 WAIT_S = 10.0
@@ -158,7 +159,7 @@ class FakeRuntime(Watched):
 
     def set_udp(self, link: int, fd: int, peers: list[tuple[str, int]]) -> None:
         self.calls.append("set_udp")
-        self.ports.append((link, fd))
+        os.close(fd)
 
     def start(self, incarnation: int, ceiling: int, disk_lost: bool) -> list[str]:
         self.calls.append("start")
@@ -212,3 +213,14 @@ class FakeRuntime(Watched):
 def state_report(old: State, new: State, cause: int, *, epoch: int = 9, at_ns: int = 1000, group: int = 0) -> Reported:
     """The core's report of a changed state."""
     return Reported(at_ns, 1, group, old, 0, epoch, new, cause)
+
+
+def reaches(rt: FakeRuntime, state: str, **more: Any) -> Callable[[Any], None]:
+    """An `act` with which the core reaches a state when it is told a command."""
+
+    def act(event: Any) -> None:
+        if isinstance(event, Command):
+            rt.core = core_view(state, **more)
+            rt.push(state_report(State.STANDBY, State.OUT, Cause.CAUSE_OPERATOR))
+
+    return act

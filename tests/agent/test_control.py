@@ -180,15 +180,18 @@ def test_a_client_that_leaves_before_its_answer_harms_nobody(service: Service, c
     assert caller.ask(verb="echo")["ok"]
 
 
-def test_a_client_that_does_not_read_is_hung_up(service: Service, caller: Caller) -> None:
-    deaf = Caller(service.path)
-    deaf.send(b'{"verb":"big"}\n' * 20)
+def test_a_client_that_does_not_read_costs_one_answer_and_is_shown_out(service: Service, caller: Caller) -> None:
+    slow, deaf = Caller(service.path), Caller(service.path)
+    for one in (slow, deaf):
+        one.send(b'{"verb":"big"}\n' * 20)
     assert caller.ask(verb="echo")["ok"]
-    received = 0
-    while data := deaf.socket.recv(65536):
-        received += len(data)
-    assert received < 20 * 300_000
-    deaf.close()
+    assert all(len(client._output) < 300_100 for client in service.server._clients)
+    assert all(len(slow.line()["text"]) == 300_000 for _ in range(20))
+    service.server.idle_limit_s = -1.0
+    service.in_loop(service.server.sweep)
+    assert service.in_loop(lambda: len(service.server._clients)) == 0
+    for one in (slow, deaf):
+        one.close()
 
 
 def test_too_many_clients_are_told_so(service: Service) -> None:

@@ -197,7 +197,8 @@ def test_nodelay_is_set_on_the_socket(sides: tuple[Side, Side]) -> None:
         except OSError:
             continue
         with sock:
-            if sock.family == socket.AF_INET and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY):
+            connected = sock.family == socket.AF_INET and sock.type == socket.SOCK_STREAM
+            if connected and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY):
                 found.append(sock.getpeername()[1])
     assert found.count(sides[0].options.port) == 2
 

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,25 @@ from typing import Any
 import pytest
 from broker_fixture import running_broker
 from run_fakes import (
+    WAIT_S,
     DriveChanged,
-    FakeRuntime,
     OutputChanged,
     PersistCeiling,
     RecordingDue,
-    Reported,
     SendFrame,
     Warned,
     core_view,
     peer_view,
+    reaches,
     state_report,
 )
 from run_rig import Rig
 from test_mqtt import Observer
 
-from twinbeat.errors import AlreadyRunning, ConfigError, DeviceError, KeyFileError, LinkError
-from twinbeat.run import run_agent
+from twinbeat.errors import AlreadyRunning
 from twinbeat.run_loop import boottime_ns
 from twinbeat_core.events import Command, Persisted
-from twinbeat_core.model import Cause, CommandCode, OutputCode, ReportCode, State
+from twinbeat_core.model import Cause, CommandCode, OutputCode, State
 
 S, C = State, Cause
 
@@ -43,21 +43,11 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     rig.gate.end()
 
 
-def reaches(rig: Rig, state: str, **more: Any) -> Any:
-    """Have the core reach a state when it is told a command."""
-
-    def act(event: Any) -> None:
-        if isinstance(event, Command):
-            rig.rt.core = core_view(state, **more)
-            rig.rt.push(state_report(S.STANDBY, S.OUT, C.CAUSE_OPERATOR))
-
-    return act
-
-
 def test_start_and_planned_stop(rig: Rig) -> None:
     def scenario() -> None:
         answer = rig.ask("ping")
-        assert (answer["pid"], answer["gate_pid"], answer["node"], answer["pair"]) == (os.getpid(), 4242, "gw-a", "pump-7")
+        assert (answer["pid"], answer["gate_pid"]) == (os.getpid(), 4242)
+        assert (answer["node"], answer["pair"]) == ("gw-a", "pump-7")
         rig.rt.wait(lambda: rig.rt.beats >= 3, "Python's heartbeats")
 
     assert rig.run(scenario) == 0
@@ -117,6 +107,7 @@ def test_a_takeover_becomes_verdict_event_and_recording(rig: Rig) -> None:
         texts = [event["text"] for event in rig.ask("events", count=50)["events"]]
         assert "pump: CLAIMING -> ACTIVE: a majority of the voters promised" in texts
         assert rig.ask("record")["ok"]
+        rig.rt.core = core_view()
 
     rig.run(scenario)
     names = sorted(path.name for path in (rig.folder / "state" / "recordings").iterdir())
@@ -163,92 +154,6 @@ def test_a_ceiling_that_cannot_be_written_is_tried_again(rig: Rig, monkeypatch: 
     rig.run(scenario)
 
 
-def test_handover_answers_with_who_drives(rig: Rig) -> None:
-    def scenario() -> None:
-        rig.rt.core = core_view("ACTIVE", epoch=9)
-        rig.rt.act = reaches(rig, "STANDBY", peers=[peer_view(1, state="ACTIVE", epoch=17)])
-        answer = rig.ask("handover", node="gw-b")
-        assert (answer["ok"], answer["driver"], answer["from"]) == (True, "gw-b", "gw-a")
-        command = next(event for event in rig.rt.posted if isinstance(event, Command))
-        assert (command.code, command.group, command.node) == (CommandCode.CMD_HANDOVER, 0, 1)
-
-    rig.run(scenario)
-
-
-@pytest.mark.parametrize("reason", [1, 2, 3])
-def test_handover_refused_says_why(rig: Rig, reason: int) -> None:
-    def scenario() -> None:
-        rig.rt.core = core_view("ACTIVE", epoch=9)
-        rig.rt.act = lambda event: rig.rt.push(
-            Reported(boottime_ns(), ReportCode.RP_HANDOVER_REFUSED, 0, 15, 0, 9, reason, 0)
-        )
-        answer = rig.ask("handover")
-        assert (answer["ok"], answer["exit_code"]) == (False, 1)
-        assert "handover of pump refused: " in answer["error"] and "no reason given" not in answer["error"]
-
-    rig.run(scenario)
-
-
-def test_handover_without_an_outcome_gives_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from twinbeat import run_verbs
-
-    monkeypatch.setattr(run_verbs, "OUTCOME_LIMIT_S", 0.05)
-
-    def scenario() -> None:
-        rig.rt.core = core_view("ACTIVE", epoch=9)
-        answer = rig.ask("handover")
-        assert "no outcome within 0.05 s; gw-a is ACTIVE, gw-a drives" in answer["error"]
-        rig.rt.core = core_view()
-
-    rig.run(scenario)
-
-
-@pytest.mark.parametrize(
-    ("request_", "code", "text"),
-    [
-        ({"verb": "handover"}, 1, "gw-a does not drive pump; gw-b does: ask the agent there"),
-        ({"verb": "handover", "group": "valve"}, 2, 'there is no group "valve"; the groups are pump'),
-        ({"verb": "handover", "node": "gw-x"}, 2, 'there is no node "gw-x"; the nodes are gw-a, gw-b'),
-        ({"verb": "handover", "node": "gw-a"}, 2, "gw-a is this node"),
-        ({"verb": "why", "count": 0}, 2, "count = 0 is out of range: 1 to 512"),
-        ({"verb": "why", "count": "many"}, 2, "out of range"),
-        ({"verb": "events", "after": "x"}, 2, "sequence number"),
-        ({"verb": "out", "group": ["pump"]}, 2, "there is no group"),
-    ],
-)
-def test_wrong_requests(rig: Rig, request_: dict[str, Any], code: int, text: str) -> None:
-    def scenario() -> None:
-        rig.rt.core = core_view(peers=[peer_view(1, state="ACTIVE", epoch=8)])
-        answer = rig.ask(**request_)
-        assert (answer["ok"], answer["exit_code"]) == (False, code)
-        assert text in answer["error"]
-
-    rig.run(scenario)
-
-
-def test_out_and_in(rig: Rig) -> None:
-    def scenario() -> None:
-        rig.rt.act = reaches(rig, "OUT")
-        assert rig.ask("out")["groups"][0]["state"] == "OUT"
-        rig.rt.act = reaches(rig, "STANDBY")
-        assert rig.ask("in", group="pump")["groups"][0]["state"] == "STANDBY"
-        codes = [event.code for event in rig.rt.posted if isinstance(event, Command)]
-        assert codes == [CommandCode.CMD_OUT, CommandCode.CMD_CLEAR, CommandCode.CMD_IN]
-
-    rig.run(scenario)
-
-
-def test_a_full_ring_is_said_not_hidden(rig: Rig) -> None:
-    def scenario() -> None:
-        rig.rt.core = core_view("ACTIVE", epoch=9)
-        rig.rt.ring_full = True
-        assert "takes no commands" in rig.ask("handover")["error"]
-        assert rig.ask("events")["events"][-1]["code"] == "RING_FULL"
-        rig.rt.core, rig.rt.ring_full = core_view(), False
-
-    rig.run(scenario)
-
-
 def test_planned_stop_waits_until_the_peer_drives(rig: Rig) -> None:
     def scenario() -> None:
         rig.rt.core = core_view("ACTIVE", epoch=9)
@@ -272,7 +177,7 @@ def test_planned_stop_waits_until_the_peer_drives(rig: Rig) -> None:
 def test_planned_stop_without_a_peer_does_not_wait(rig: Rig) -> None:
     def scenario() -> None:
         rig.rt.core = core_view("ACTIVE", epoch=9, peers=[peer_view(1, silent=True)])
-        rig.rt.act = reaches(rig, "OUT", peers=[peer_view(1, silent=True)])
+        rig.rt.act = reaches(rig.rt, "OUT", peers=[peer_view(1, silent=True)])
 
     begun_ns = boottime_ns()
     assert rig.run(scenario) == 0
@@ -301,6 +206,33 @@ def test_a_second_signal_ends_the_waiting(rig: Rig) -> None:
 
 def test_the_death_of_the_gate_ends_the_agent(rig: Rig) -> None:
     assert rig.run(lambda: setattr(rig.gate, "living", False), stop=False) == 70
+
+
+def test_the_service_managers_watchdog_hangs_on_the_decider(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(rig.folder / "notify"))
+        manager.settimeout(WAIT_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(rig.folder / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000")
+        said: list[bytes] = []
+
+        def hear(wanted: bytes) -> None:
+            while wanted not in said[-1:]:
+                said.append(manager.recv(999).split(b"\n")[0])
+
+        def scenario() -> None:
+            hear(b"READY=1")
+            hear(b"WATCHDOG=1")
+            beats = rig.rt.beats
+            rig.rt.wait(lambda: rig.rt.beats >= beats + 3, "Python's heartbeats")
+            rig.agent.parts.notifier.status("the decider stands still")
+            hear(b"STATUS=the decider stands still")
+            assert said.count(b"WATCHDOG=1") == 1, "Python's own life must not feed the watchdog"
+            rig.rt.ticks += 1
+            hear(b"WATCHDOG=1")
+
+        assert rig.run(scenario) == 0
+        hear(b"STOPPING=1")
 
 
 def test_a_fault_in_one_message_does_not_stop_the_next(rig: Rig) -> None:
@@ -386,76 +318,3 @@ def test_over_a_broker(rig: Rig) -> None:
         observer.wait(lambda: len(heard("gw-a/status")) >= 2, "the farewell")
         assert json.loads(heard("gw-a/status")[-1].payload)["reason"] == "stopped"
         observer.close()
-
-
-# ---------------------------------------------------------------- starts that fail: one error, nothing switched on
-
-
-def no_outputs(rig: Rig) -> bool:
-    return not rig.made or "start" not in rig.made[-1].calls
-
-
-def test_no_gate(rig: Rig) -> None:
-    rig.write()
-    with pytest.raises(DeviceError, match="start the agent with: twinbeat run"):
-        run_agent(gate=None, config_path=rig.config, node="gw-a")
-
-
-def test_missing_key(rig: Rig) -> None:
-    rig.key.unlink()
-    with pytest.raises(KeyFileError):
-        rig.start_only()
-    assert not rig.made
-
-
-def test_missing_password_file(rig: Rig) -> None:
-    rig.links = '[[link]]\ntype = "mqtt"\nbroker = "mqtt://h"\nuser = "u"\npassword_file = "no.txt"\nmissed = 20\n'
-    with pytest.raises(KeyFileError, match=r"password_file .*no.txt: No such file"):
-        rig.start_only()
-    assert not rig.made
-
-
-def test_a_busy_udp_port(rig: Rig) -> None:
-    import socket
-
-    rig.write()
-    port = int(rig.config.read_text().split("127.0.0.1:")[1].split('"')[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
-        holder.bind(("127.0.0.1", port))
-        with pytest.raises(LinkError, match=rf'udp link "direct": 127.0.0.1 port {port}: the port is in use'):
-            rig.write = lambda: None  # type: ignore[method-assign]
-            rig.start_only()
-    assert no_outputs(rig)
-
-
-def test_an_output_that_cannot_be_opened(rig: Rig) -> None:
-    rig.outputs = '[[group.output]]\ntype = "mock"\nfail = "open"\n'
-    with pytest.raises(DeviceError.__mro__[1], match="mock"):
-        rig.start_only()
-    assert rig.rt.calls == []
-
-
-def test_a_control_group_that_does_not_exist(rig: Rig) -> None:
-    rig.agent_lines = 'control_group = "no-such-group"'
-    with pytest.raises(ConfigError, match='control_group = "no-such-group"'):
-        rig.start_only()
-    assert no_outputs(rig)
-
-
-def test_after_a_failed_start_the_lock_is_free_for_the_next(rig: Rig) -> None:
-    rig.outputs = '[[group.output]]\ntype = "mock"\nfail = "open"\n'
-    with pytest.raises(DeviceError.__mro__[1]):
-        rig.start_only()
-    rig.gate.end()
-    rig.outputs = '[[group.output]]\ntype = "mock"\n'
-    assert rig.run(lambda: None) == 0
-
-
-def test_a_start_that_fails_half_way_stops_the_real_time_part(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: FakeRuntime) -> None:
-        raise DeviceError("no heartbeat")
-
-    monkeypatch.setattr(FakeRuntime, "heartbeat", broken)
-    with pytest.raises(DeviceError, match="no heartbeat"):
-        rig.start_only()
-    assert rig.rt.calls[-1] == "stop"

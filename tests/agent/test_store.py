@@ -63,7 +63,9 @@ def test_a_flipped_byte_is_never_read_as_another_number(at: int, change: int) ->
         pass
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[" * 2000, encode(5, 5)[:-6], encode(5, 5).replace(b"5", b"6"), bytes(9000)])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{}", b"[" * 2000, encode(5, 5)[:-6], encode(5, 5).replace(b"5", b"6"), bytes(9000)]
+)
 def test_a_damaged_file_is_a_lost_disk(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "p-n.epoch").write_bytes(damage)
     opened = Store(tmp_path, "p", "n").open()
@@ -118,7 +120,8 @@ def test_a_ceiling_out_of_range_is_refused(tmp_path: Path) -> None:
 def test_the_lock_is_held_once_and_names_the_holder(tmp_path: Path) -> None:
     first, second = NodeLock(tmp_path / "run", "p", "n"), NodeLock(tmp_path / "run", "p", "n")
     first.acquire()
-    with pytest.raises(AlreadyRunning, match=rf"p-n.lock: an agent .* is already running \(pid {os.getpid()}\)") as caught:
+    said = rf"p-n.lock: an agent .* is already running \(pid {os.getpid()}\)"
+    with pytest.raises(AlreadyRunning, match=said) as caught:
         second.acquire()
     assert caught.value.exit_code == 7
     first.release()

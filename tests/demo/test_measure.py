@@ -93,6 +93,13 @@ def test_a_late_return_after_healing_is_a_dropout_with_its_whole_gap() -> None:
     assert (figures.role_changes, figures.dropouts) == (0, 1)
 
 
+def test_what_happens_after_healing_is_a_dropout_and_not_part_of_the_gap() -> None:
+    changes = line((0, "a", 1), (100.2, "a", 0), (100.5, "b", 1), (700, "b", 0), (800, "b", 1))
+    figures = trial(changes)
+    assert figures.gap_ms == pytest.approx(0.3)
+    assert (figures.role_changes, figures.dropouts) == (1, 1)
+
+
 def test_never_on_is_no_driver_from_the_start() -> None:
     figures = trial([])
     assert (figures.driver, figures.new_driver, figures.takeover_ms, figures.gap_ms) == (None, None, None, None)

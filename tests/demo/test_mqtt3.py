@@ -14,14 +14,16 @@ def text(value: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("first", "five", "three"), [
-    (0x10, text(b"MQTT") + b"\5\x06\0\x3c" + b"\x03\x21\0\x14" + text(b"id") + PROPERTIES + text(b"t/will") + text(b"x"),
+    (0x10,
+     text(b"MQTT") + b"\5\x06\0\x3c" + b"\x03\x21\0\x14" + text(b"id") + PROPERTIES + text(b"t/will") + text(b"x"),
      text(b"MQTT") + b"\4\x06\0\x3c" + text(b"id") + text(b"t/will") + text(b"x")),
     (0x10, text(b"MQTT") + b"\5\xc2\0\x3c\0" + text(b"id") + text(b"user") + text(b"secret"),
      text(b"MQTT") + b"\4\xc2\0\x3c" + text(b"id") + text(b"user") + text(b"secret")),
     (0x10, text(b"MQTT") + b"\4\x02\0\x3c" + text(b"id"), text(b"MQTT") + b"\4\x02\0\x3c" + text(b"id")),
     (0x30, text(b"a/beat") + PROPERTIES + b"payload", text(b"a/beat") + b"payload"),
     (0x33, text(b"a/status") + b"\0\7" + PROPERTIES + b"up", text(b"a/status") + b"\0\7up"),
-    (0x82, b"\0\1\0" + text(b"a/#") + b"\x2c" + text(b"b") + b"\1", b"\0\1" + text(b"a/#") + b"\0" + text(b"b") + b"\1"),
+    (0x82, b"\0\1\0" + text(b"a/#") + b"\x2c" + text(b"b") + b"\1",
+     b"\0\1" + text(b"a/#") + b"\0" + text(b"b") + b"\1"),
     (0xA2, b"\0\2\0" + text(b"a"), b"\0\2" + text(b"a")),
     (0x40, b"\0\3\x10\0", b"\0\3"),
     (0xE0, b"", b""),

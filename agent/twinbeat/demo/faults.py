@@ -111,8 +111,7 @@ def _uncut(rig: Rig, _driver: str) -> None:
 
 def _broker_restart(rig: Rig, _driver: str, _loss: float) -> int:
     at_ns = procs.now_ns()
-    rig.broker.stop()
-    rig.broker.start()
+    rig.restart_broker()
     return at_ns
 
 

@@ -135,6 +135,17 @@ def undriven_ms(changes: Sequence[Change], from_ns: int, end_ns: int) -> float:
     return total / NS_PER_MS
 
 
+def gap_ms(changes: Sequence[Change], fault_ns: int, observed_ns: int, end_ns: int) -> float | None:
+    """Undriven time from the fault on; None when it had not ended at `end_ns`."""
+    until_ns = observed_ns
+    if not any(levels_at(changes, observed_ns + 1).values()):
+        closing = [change.at_ns for change in ordered(changes) if change.on and observed_ns < change.at_ns <= end_ns]
+        if not closing:
+            return None
+        until_ns = closing[0]
+    return undriven_ms(changes, fault_ns, until_ns)
+
+
 def roles(changes: Sequence[Change], from_ns: int, end_ns: int) -> tuple[int, int]:
     """(role changes, dropouts) in [from_ns, end_ns]: an on of another board than the last one, of the same one."""
     role_changes = dropouts = 0
@@ -158,7 +169,8 @@ def evaluate(changes: Sequence[Change], fault_ns: int, observed_ns: int, end_ns:
     """One trial: fault at `fault_ns`, left alone until `observed_ns`, healed and steady again at `end_ns`.
 
     `changes` must reach back to before the fault, or nothing is known of who drove.
-    Takeover is looked for until `observed_ns`; gap, overlap, role changes and dropouts until `end_ns`.
+    Takeover and gap are looked for until `observed_ns`; a gap that is open then is counted to its end, if it has one
+    before `end_ns`. Overlap, role changes and dropouts count until `end_ns`.
     """
     before = levels_at(changes, fault_ns)
     driving = [node for node, on in before.items() if on]
@@ -168,13 +180,12 @@ def evaluate(changes: Sequence[Change], fault_ns: int, observed_ns: int, end_ns:
     taken = next((change for change in after if change.node != driver and change.on), None)
     at_observed = any(levels_at(changes, observed_ns + 1).values())
     role_changes, dropouts = roles(changes, fault_ns, end_ns)
-    driven_at_end = any(levels_at(changes, end_ns + 1).values())
     return TrialFigures(
         driver=driver,
         new_driver=taken.node if taken else None,
         driver_off_ms=(off.at_ns - fault_ns) / NS_PER_MS if off else None,
         takeover_ms=(taken.at_ns - fault_ns) / NS_PER_MS if taken else None,
-        gap_ms=undriven_ms(changes, fault_ns, end_ns) if driven_at_end else None,
+        gap_ms=gap_ms(changes, fault_ns, observed_ns, end_ns),
         overlap_ms=overlap_ms(changes, fault_ns, end_ns, release_ms),
         no_driver=not at_observed,
         role_changes=role_changes,

@@ -66,6 +66,7 @@ class Rig:
         dialect = [] if self.broker.speaks_mqtt5 else ["--translate"]
         self._helper("proxy", "proxy", [*shared, *seed, *nodes, *dialect, "--broker-port", str(self.broker.port)])
         ready = {name: helper.wait_ready() for name, helper in self.helpers.items()}
+        self._watch(self.broker.pid)
         self.fifo = all(message["fifo"] for message in ready.values())
         write_key(self.directory / "pair.key")
         config = self.directory / "twinbeat.toml"
@@ -113,6 +114,13 @@ class Rig:
     def proxy(self, **request: Any) -> Json:
         """A request to the network between the agents and the broker."""
         return self.helpers["proxy"].request(**request)
+
+    def restart_broker(self) -> None:
+        """The broker ends and comes back on the same port, remembering nothing."""
+        self.helpers["injector"].request(forget=[self.broker.pid])
+        self.broker.stop()
+        self.broker.start()
+        self._watch(self.broker.pid)
 
     def set_loss(self, percent: float) -> int:
         """Random loss of frames on both links; returns when it was in force."""

@@ -1,9 +1,11 @@
 """What the demo shows while it runs: live bars in a terminal, plain lines elsewhere, nothing for --json."""
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections import deque
+from itertools import groupby
 from typing import TextIO
 
 from twinbeat.demo import explain
@@ -12,6 +14,7 @@ from twinbeat.demo.trial import DETAILED_TRIALS, TrialRecord
 
 TICK_S = 0.1
 COLUMNS = 60
+MARGIN = 12               # of a terminal line, for the node's name
 GREEN, RED, DIM, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
@@ -67,7 +70,7 @@ class LiveView(LineView):
             self._draw()
 
     def begin(self, number: int, driver: str) -> None:
-        self._title = f"trial {number} of {self.trials}: {driver} drives"
+        self._title = f"trial {number} of {self.trials}, {driver} drove at its start"
 
     def close(self) -> None:
         self._ended.set()
@@ -92,20 +95,21 @@ class LiveView(LineView):
     def _draw(self) -> None:
         if self._ended.is_set():
             return
-        rows = list(zip(*self._history.values(), strict=False))
-        lines = [f"{DIM}  {self._title}{PLAIN}"]
+        width = shutil.get_terminal_size().columns
+        rows = list(zip(*self._history.values(), strict=False))[-max(1, min(COLUMNS, width - MARGIN)):]
+        lines = [f"{DIM}  {self._title[:width - 3]}{PLAIN}"]
         for place, node in enumerate(self._history):
-            cells = "".join(self._cell(row, place) for row in rows)
-            lines.append(f"  {node:>8} {cells}{PLAIN}")
+            runs = groupby(rows, lambda row: (row[place], sum(row) > 1))    # noqa: B023 - used up in this round
+            lines.append(f"  {node:>8} " + "".join(self._run(*kind, len(list(same))) for kind, same in runs))
         self.out.write("\n".join(lines) + "\n")
         self.out.flush()
         self._shown = len(lines)
 
     @staticmethod
-    def _cell(row: tuple[bool, ...], place: int) -> str:
-        if not row[place]:
-            return DIM + explain.OFF + PLAIN
-        return (RED if sum(row) > 1 else GREEN) + explain.ON
+    def _run(on: bool, both: bool, length: int) -> str:
+        if not on:
+            return DIM + explain.OFF * length + PLAIN
+        return (RED if both else GREEN) + explain.ON * length + PLAIN
 
 
 def trial_lines(record: TrialRecord, trials: int) -> list[str]:

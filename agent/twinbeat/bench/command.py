@@ -1,0 +1,166 @@
+"""The command line of the benchmark: runs everything, prints one Markdown table."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from twinbeat.bench import keepalived
+from twinbeat.bench.runs import NAMES, ROWS, RUNS, Results, Row, Run
+from twinbeat.demo import procs
+from twinbeat.demo.broker import find_broker
+from twinbeat.version import __version__
+from twinbeat_core.errors import TwinbeatError
+
+KEEPALIVED_TRIALS = (20, 3)
+KEEPALIVED_SECONDS = (60, 5)
+TRIAL_LIMIT_S = 20
+START_LIMIT_S = 120
+
+
+def main(argv: list[str] | None) -> int:
+    """Runs what is asked for; 0 whenever it ran, whatever the figures are."""
+    words = sys.argv[1:] if argv is None else argv
+    options = _parser().parse_args(words)
+    wanted = set(options.only or NAMES)
+    failures: dict[str, str] = {}
+    results = _measure(wanted, options.quick, failures)
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["twinbeat", "bench", *words]),
+        "machine": machine(),
+        "results": results,
+        "failures": failures,
+        "rows": [_row(row, results, failures) for row in ROWS if wanted & set(row.needs)],
+    }
+    print("\n".join(markdown(report)))
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="twinbeat bench",
+        description="Measures takeover, loss and cost on this machine, beside keepalived where that is installed "
+                    "(in network namespaces of its own, as root). The full run takes about half an hour.")
+    parser.add_argument("--quick", action="store_true", help="few trials: a look, not a measurement")
+    parser.add_argument("--only", choices=NAMES, action="append", metavar="NAME",
+                        help=f"only this; may be given again. One of {', '.join(NAMES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+    return parser
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    return {"cpus": procs.cpu_count(), "model": procs.cpu_model(), "arch": platform.machine(),
+            "kernel": platform.release(), "python": platform.python_version(), "twinbeat": __version__,
+            "sched_fifo": procs.fifo_permitted(), "root": os.geteuid() == 0, "broker": find_broker()}
+
+
+def _measure(wanted: set[str], quick: bool, failures: dict[str, str]) -> Results:
+    results: Results = {}
+    runs = [run for run in RUNS if run.name in wanted]
+    for number, run in enumerate(runs, 1):
+        _say(f"[{number}/{len(runs)}] {shlex.join(['twinbeat', 'demo', *run.words(quick)])}")
+        answer = _demo(run, quick)
+        if isinstance(answer, str):
+            failures[run.name] = answer
+            _say(f"  failed: {answer}")
+        else:
+            results[run.name] = answer
+    if "core" in wanted:
+        _say("core step")
+        nogil_ns, python_ns = step_ns()
+        results["core"] = {"nogil_ns": nogil_ns, "python_ns": python_ns}
+    if "keepalived" in wanted:
+        results.update(_keepalived(quick, failures))
+    return results
+
+
+def _demo(run: Run, quick: bool) -> dict[str, Any] | str:
+    """The JSON answer of one demo, or why there is none."""
+    words = [sys.executable, "-m", "twinbeat.demo", *run.words(quick), "--json"]
+    limit_s = START_LIMIT_S + run.trials[quick] * (TRIAL_LIMIT_S + run.seconds[quick])
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, err = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            process.terminate()    # it cleans up and ends
+            process.communicate()
+            return f"no end within {limit_s} s"
+        except BaseException:
+            process.terminate()
+            process.communicate()
+            raise
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        return err.strip().splitlines()[-1] if err.strip() else f"it ended with code {process.returncode}"
+    return answer if isinstance(answer, dict) else "no figures in its answer"
+
+
+def _keepalived(quick: bool, failures: dict[str, str]) -> Results:
+    reason = keepalived.unavailable()
+    if reason is not None:
+        failures["keepalived"] = reason
+        _say(f"keepalived: not measured, {reason}")
+        return {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="twinbeat-bench-") as directory:
+            found = keepalived.measure(Path(directory), KEEPALIVED_TRIALS[quick], KEEPALIVED_SECONDS[quick], _say)
+    except (TwinbeatError, OSError, subprocess.TimeoutExpired) as error:
+        failures["keepalived"] = str(error)
+        _say(f"keepalived: not measured, {error}")
+        return {}
+    return {f"keepalived/{name}": result for name, result in found.items()}
+
+
+def _row(row: Row, results: Results, failures: dict[str, str]) -> dict[str, Any]:
+    missing = [name for name in row.needs if name not in results]
+    if missing:
+        reasons = "; ".join(f"{name}: {failures.get(name, 'not asked for')}" for name in missing)
+        return {"what": row.what, "target": row.target, "reached": f"not measured ({reasons})", "met": None,
+                "keepalived": "–"}
+    return {"what": row.what, "target": row.target, "reached": row.reached(results), "met": row.met(results),
+            "keepalived": row.keepalived(results)}
+
+
+def markdown(report: dict[str, Any]) -> list[str]:
+    """The table with what one has to know to read it."""
+    facts = report["machine"]
+    fifo = "SCHED_FIFO permitted" if facts["sched_fifo"] else "SCHED_FIFO not permitted"
+    busy = [result["machine"]["busy_percent"] for result in report["results"].values() if "machine" in result]
+    measured = f", busy {min(busy):.0f} to {max(busy):.0f} % during the runs" if busy else ""
+    lines = [
+        "| what | target | reached | keepalived here |",
+        "|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        mark = {True: "", False: " (target missed)", None: ""}[row["met"]]
+        lines.append(f"| {row['what']} | {row['target']} | {row['reached']}{mark} | {row['keepalived']} |")
+    trials = ", ".join(f"{name} {result['trials']}" for name, result in report["results"].items() if "trials" in result)
+    lines += [
+        "",
+        f"Measured {report['date']} with `{report['command']}`, twinbeat {facts['twinbeat']}: {facts['cpus']} x "
+        f"{facts['model']} ({facts['arch']}), Linux {facts['kernel']}, Python {facts['python']}, {fifo}{measured}.",
+        "Both agents, the wire, the broker and the boards share this machine; the wire is a pty and has no baud rate. "
+        "Figures are taken from what the relay boards received (keepalived: from its address coming and going); "
+        "with up to 100 trials the p99 is one of the two largest samples.",
+    ]
+    if trials:
+        lines.append(f"Trials: {trials}.")
+    lines += [f"Not measured: {name}: {reason}." for name, reason in report["failures"].items()]
+    return lines
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

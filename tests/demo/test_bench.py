@@ -1,0 +1,135 @@
+"""The benchmark's table from made-up results, and what it asks of the system. Nothing is measured here."""
+from __future__ import annotations
+
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twinbeat.bench import command, keepalived
+from twinbeat.bench.netlab import RTM_DELADDR, RTM_NEWADDR, VIRTUAL, address_changes
+from twinbeat.bench.runs import NAMES, ROWS, RUNS, Results
+from twinbeat.demo.command import parse
+
+CALM = {"takeover_ms": None, "gap_ms": {"min": 0.0, "p50": 0.0, "p99": 0.0, "max": 0.0}, "overlap_ms_max": 0.0,
+        "double_driver_trials": 0, "no_driver_trials": 0, "role_changes": 0, "dropouts": 0, "trials": 20}
+USE = {"cpu_percent": 1.2, "rss_mib": 25.0, "gate_pss_mib": 3.1}
+
+
+def taken(p50: float, p99: float, gap: float) -> dict[str, Any]:
+    """A result with a takeover."""
+    return {**CALM, "takeover_ms": {"min": p50, "p50": p50, "p99": p99, "max": p99},
+            "gap_ms": {"min": gap, "p50": gap, "p99": gap, "max": gap}, "role_changes": 20}
+
+
+def results() -> Results:
+    """Every run, each within its target."""
+    return {
+        **{run.name: dict(CALM) for run in RUNS},
+        "kill": taken(0.4, 5, 0.2), "stop": taken(35, 41, 9), "stop-loss": taken(40, 60, 9), "power": taken(33, 40, 33),
+        "power-5ms": taken(20, 25, 20), "handover": taken(1, 1.5, 0.2), "kill-load": taken(0.8, 3, 0.2),
+        "cost": {**CALM, "agents": {"gw-a": USE, "gw-b": {**USE, "cpu_percent": 0.9, "gate_pss_mib": None}}},
+        "core": {"nogil_ns": 80.0, "python_ns": 700.0},
+        "keepalived/kill": {**taken(30, 35, 0), "double_driver_trials": 20},
+        "keepalived/stop": {**taken(28, 33, 0), "double_driver_trials": 20},
+        "keepalived/planned": taken(4, 6, 3.1),
+        "keepalived/loss-10": {**CALM, "role_changes": 1, "dropouts": 6},
+        "keepalived/loss-30": {**CALM, "role_changes": 2, "dropouts": 120},
+        "keepalived/cost": {"cpu_percent": 0.35, "rss_mib": 13.0, "pss_mib": 3.5},
+    }
+
+
+def table(found: Results, failures: dict[str, str] | None = None) -> list[str]:
+    """The Markdown lines for some results."""
+    failed = failures or {}
+    rows = [command._row(row, found, failed) for row in ROWS]
+    report = {"date": "2026-01-01", "command": "twinbeat bench", "machine": command.machine(), "results": found,
+              "failures": failed, "rows": rows}
+    return command.markdown(report)
+
+
+def test_every_row_is_reached_with_good_figures_and_stands_beside_keepalived() -> None:
+    lines = table(results())
+    assert not [line for line in lines if "missed" in line or "not measured" in line]
+    text = "\n".join(lines)
+    assert "0.40 / 5.00 ms" in text
+    assert "30.0 / 35.0 ms (75.0 x)" in text
+    assert "20 of 20" in text
+    assert "1.2 %; 25.0 MiB; 3.1 MiB" in text
+    assert "7 false takeovers; 122 false takeovers" in text
+    assert len([line for line in lines if line.startswith("|")]) == len(ROWS) + 2
+
+
+@pytest.mark.parametrize(("name", "worse"), [
+    ("kill", {"takeover_ms": {"min": 1, "p50": 1.0, "p99": 5, "max": 5}}),
+    ("kill", {"double_driver_trials": 1}),
+    ("stop-loss", {"double_driver_trials": 1}),
+    ("power", {"takeover_ms": None}),
+    ("handover", {"gap_ms": None}),
+    ("loss-30", {"dropouts": 1}),
+    ("cut-mqtt", {"role_changes": 1}),
+    ("load", {"role_changes": 1}),
+    ("core", {"nogil_ns": 101.0}),
+    ("cost", {"agents": {"gw-a": {**USE, "rss_mib": 31.0}}}),
+])
+def test_a_worse_figure_misses_its_target(name: str, worse: dict[str, Any]) -> None:
+    found = results()
+    found[name] = {**found[name], **worse}
+    assert [line for line in table(found) if "(target missed)" in line]
+
+
+def test_what_could_not_be_measured_says_why() -> None:
+    found = {name: result for name, result in results().items() if name == "kill"}
+    lines = table(found, {"stop": "no broker", "keepalived": "network namespaces need root"})
+    text = "\n".join(lines)
+    assert "not measured (stop: no broker)" in text
+    assert "Not measured: keepalived: network namespaces need root." in text
+    assert "| not measured |" in text, "the column of keepalived"
+
+
+def test_every_run_is_a_valid_demo_command() -> None:
+    for run in RUNS:
+        for quick in (False, True):
+            options = parse(run.words(quick))
+            assert options.trials == run.trials[quick]
+    assert {need for row in ROWS for need in row.needs} <= set(NAMES)
+
+
+def test_a_wrong_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--only", "nothing"])
+    assert ended.value.code == 2
+    assert "keepalived" in capsys.readouterr().err
+
+
+def test_keepalived_is_left_out_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinbeat.bench.keepalived.tool", lambda _name: None)
+    assert keepalived.unavailable() == "keepalived is not installed"
+    monkeypatch.setattr("twinbeat.bench.keepalived.tool", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert keepalived.unavailable() == "network namespaces need root"
+
+
+def message(kind: int, address: str) -> bytes:
+    """A netlink message about an address, padded as the kernel does."""
+    body = b"\2\x20\0\0\1\0\0\0" + struct.pack("=HH", 8, 1) + socket.inet_aton(address)
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def test_only_the_virtual_address_counts() -> None:
+    data = message(RTM_NEWADDR, VIRTUAL) + message(RTM_NEWADDR, "10.83.0.1") + message(RTM_DELADDR, VIRTUAL)
+    assert address_changes(data) == [True, False]
+    assert address_changes(data[:40]) == [True]
+    assert address_changes(b"\0" * 64) == []
+
+
+def test_descendants_of_a_process_begin_with_itself() -> None:
+    import os
+
+    assert keepalived.descendants(os.getpid())[0] == os.getpid()
+
+
+def test_the_daemon_is_configured_for_its_shortest_interval(tmp_path: Path) -> None:
+    assert "advert_int 0.01" in keepalived.config_text("ka-a", keepalived.ADVERT_S)
