@@ -58,14 +58,19 @@ cdef void doubt_self(core_t* core, int64_t grace_ns) noexcept nogil:
 
 
 cdef void note_late(core_t* core, int64_t late_ns) noexcept nogil:
-    """What carries received tty bytes here was late: the promises over serial lines must outlast twice that."""
+    """What carries received tty bytes here was late: the promises over serial lines must outlast twice that.
+
+    Longer than a promise it was a fault, as when the whole process was stopped, and not this machine's manner.
+    """
     cdef path_t* path
     cdef int node, link
     for node in range(core.cfg.node_count):
         for link in range(core.cfg.link_count):
             path = &core.st.peer[node].path[link]
-            if core.cfg.link[link].kind == LINK_SERIAL and 2 * late_ns > path.gap_ns:
-                path.gap_ns = 2 * late_ns if 2 * late_ns < core.cfg.grant_max_ns else core.cfg.grant_max_ns
+            if core.cfg.link[link].kind != LINK_SERIAL or late_ns > path.grant_ns:
+                continue
+            if 2 * late_ns > path.gap_ns:
+                path.gap_ns = 2 * late_ns
 
 
 cdef void watch_links(core_t* core) noexcept nogil:

@@ -12,7 +12,7 @@ from twinbeat_rt.sysapi cimport (
 from twinbeat_rt.worker cimport canary_t, rt_t
 
 cdef enum:
-    TICK_NS = 5000000
+    TICK_NS = 10000000
 
 
 cdef int64_t canary_late_ns(rt_t* rt, int64_t now) noexcept nogil:

@@ -26,7 +26,7 @@ from twinbeat_rt.worker cimport (
 cdef enum:
     TAG_BELL = 100
     BATCH = 10
-    TICK_MS = 5                  # liveness stamp while nothing arrives
+    TICK_MS = 10                 # liveness stamp while nothing arrives
     RETRY_MS = 1                 # while a driver takes no bytes
     READS = 8                    # per wake-up and port: bounded work
     CHUNK = 512

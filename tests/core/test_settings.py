@@ -170,7 +170,7 @@ def test_settings_go_to_bytes_and_back() -> None:
 def test_equal_settings_give_equal_bytes_and_different_ones_do_not() -> None:
     assert GOOD.compile().to_bytes() == replace(GOOD).compile().to_bytes()
     for change in ({"self_node": 1}, {"third_voter": True}, {"drift_ppm": 999}, {"pair_id": 8}, {"late_ms": 2.0}):
-        assert replace(GOOD, **change).compile().to_bytes() != GOOD.compile().to_bytes()  # type: ignore[arg-type]
+        assert replace(GOOD, **change).compile().to_bytes() != GOOD.compile().to_bytes()
 
 
 @pytest.mark.parametrize("size", [0, 1, 10_000])
@@ -183,4 +183,4 @@ def test_settings_are_frozen_and_keyword_only() -> None:
     with pytest.raises(AttributeError):
         GOOD.pair_id = 9  # type: ignore[misc]
     with pytest.raises(TypeError):
-        GroupSettings(0, (0, 1))  # type: ignore[misc]
+        GroupSettings(0, (0, 1))  # type: ignore[call-arg]

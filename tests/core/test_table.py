@@ -103,7 +103,7 @@ def test_stub_lists_the_enums_with_their_values(module: object) -> None:
     declared = {
         node.name: {a.targets[0].id: ast.literal_eval(a.value)  # type: ignore[attr-defined]
                     for a in node.body if isinstance(a, ast.Assign)}
-        for node in tree.body if isinstance(node, ast.ClassDef) and getattr(node.bases[:1] and node.bases[0], "id", "")
+        for node in tree.body if isinstance(node, ast.ClassDef) and node.bases
     }
     compiled = {
         cls.__name__: {member.name: int(member) for member in cls}
