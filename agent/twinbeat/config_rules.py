@@ -256,6 +256,10 @@ def split_broker(url: str) -> tuple[str, int, bool]:
         raise ValueError(f"has no valid port; a port is 1 to {PORT_MAX}") from None
     if not host:
         raise ValueError('names no host; write it as "mqtt://HOST" or "mqtt://HOST:PORT"')
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError("has a malformed host name; write a name or an address that can be looked up") from None
     if port == 0:
         raise ValueError(f"has port 0; a port is 1 to {PORT_MAX}")
     if parts.path not in ("", "/") or parts.query or parts.fragment:

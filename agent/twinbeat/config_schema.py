@@ -62,7 +62,7 @@ class MqttLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
     period_ms: SlowPeriodMs = 100.0
     fast_period_ms: SlowPeriodMs | None = None
     missed: Missed = 3
-    rtt_ms: RoundTripMs = 10.0
+    rtt_ms: RoundTripMs = 8.0
     expiry_s: Annotated[int, Meta(ge=1, le=60)] = 1
     keepalive_s: Annotated[int, Meta(ge=1, le=300)] = 5
 

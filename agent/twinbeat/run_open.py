@@ -90,12 +90,13 @@ def open_ports(
     for number, link in enumerate(cfg.links):
         if isinstance(link, SerialLink):
             path = cfg.serial_path(link.port)
-            warning = usb_warning_of(path, link.period_ms)
-            warnings += [warning] if warning else []
             serials[number] = SerialPort(
                 number, cfg.link_name(number), path, link.baud, serial_opener(gate_pid), rt.set_serial, soon
             )
             serials[number].open()
+            # Opening asks the adapter for low latency, so what it still holds back is known only now.
+            warning = usb_warning_of(path, link.period_ms)
+            warnings += [warning] if warning else []
         elif isinstance(link, UdpLink):
             from twinbeat.links.udp import open_udp
 
@@ -119,14 +120,15 @@ def serial_opener(gate_pid: int) -> Callable[[str, int], int]:
 
 
 def broker_options(cfg: Config) -> dict[int, tuple[MqttOptions, ssl.SSLContext | None]]:
-    """The brokers by link, with passwords read and certificates loaded. Raises LinkError, KeyFileError."""
+    """The brokers by link, with passwords read and certificates loaded. Raises KeyFileError."""
     found: dict[int, tuple[MqttOptions, ssl.SSLContext | None]] = {}
     for number, link in enumerate(cfg.links):
         if not isinstance(link, MqttLink):
             continue
-        from twinbeat.links.mqtt_options import MqttOptions, parse_broker, read_password, tls_context
+        from twinbeat.config_rules import split_broker
+        from twinbeat.links.mqtt_options import MqttOptions, read_password, tls_context
 
-        host, port, tls = parse_broker(link.broker)
+        host, port, tls = split_broker(link.broker)
         paths = [None if path is None else str(cfg.resolve(path)) for path in (link.ca, link.cert, link.key)]
         options = MqttOptions(
             link=number,

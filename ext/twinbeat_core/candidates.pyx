@@ -102,6 +102,7 @@ cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
     cdef int64_t wait = 0
     cdef int64_t now = core.st.now_ns
     cdef int64_t start = core.st.group[g].free_since_ns
+    cdef int64_t barred
     cdef int i
     for i in range(core.cfg.node_count):
         if i == core.cfg.self_node:
@@ -109,7 +110,9 @@ cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
         if candidate(core, g, i) and core.cfg.group[g].rank[i] < core.cfg.group[g].rank[core.cfg.self_node]:
             ranks += 1
         if core.st.peer[i].barred_ns and now - core.st.peer[i].barred_ns < BARRED_S * SECOND:
-            wait = core.st.peer[i].barred_ns + BARRED_S * SECOND - start
+            barred = core.st.peer[i].barred_ns + BARRED_S * SECOND - start
+            if barred > wait:
+                wait = barred
     if not core.st.fit or core.st.behind:
         ranks += UNFIT_RANKS
     if ranks * core.cfg.stagger_ns > wait:

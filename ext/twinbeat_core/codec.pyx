@@ -103,6 +103,8 @@ cdef int wire_decode(const uint8_t* data, int size, const uint8_t* key, uint16_t
     cdef const uint8_t* p = data
     if size < HEADER_BYTES + TAG_BYTES:
         return WIRE_SHORT
+    if size > MAX_FRAME:
+        return WIRE_BAD_FORM             # before a flood of long pieces costs a tag each
     if get(p + 4, 2) != pair_id:
         return WIRE_OTHER_PAIR
     if siphash24_c(key, data, body) != get(data + body, TAG_BYTES):

@@ -25,7 +25,9 @@ cdef inline effect_t* add_effect(core_t* core, uint8_t kind) noexcept nogil:
     return fx
 
 
-cdef inline void report(core_t* core, uint8_t code, uint8_t node, uint8_t link, int64_t value, int64_t extra) noexcept nogil:
+cdef inline void report(
+    core_t* core, uint8_t code, uint8_t node, uint8_t link, int64_t value, int64_t extra
+) noexcept nogil:
     cdef effect_t* fx = add_effect(core, FX_REPORT)
     fx.code = code
     fx.node = node

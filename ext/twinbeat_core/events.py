@@ -150,9 +150,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Give the third voter's promise back."""
+    """Give the third voter's promise for (group, epoch) back; a later claim's promise is not meant."""
 
     group: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,12 @@ from .errors import SnapshotError
 from .model import DriveCode, ReportCode
 
 
+EVENTS = frozenset(ev.Event.__args__)
+
+
 cdef int fill_start(event, event_t* out) except -1:
+    if event.incarnation == 0:
+        raise ValueError("incarnation 0 stands for no life at all: use a number from 1 on")
     out.kind, out.incarnation, out.epoch, out.value = EV_START, event.incarnation, event.ceiling, event.disk_lost
     return 0
 
@@ -34,6 +39,8 @@ cdef int fill_event(object event, event_t* out) except -1:
     """The C form of a typed event; everything but a heard frame is cheap."""
     kind = type(event)
     memset(out, 0, sizeof(event_t) - sizeof(out.frame))
+    if kind not in EVENTS:
+        raise TypeError(f"{kind.__name__} is no event of the core")
     out.now_ns = event.now_ns
     if kind is ev.Wake:
         out.kind = EV_WAKE
@@ -56,10 +63,8 @@ cdef int fill_event(object event, event_t* out) except -1:
         out.kind, out.value, out.code = EV_SYNC, event.position, event.in_step
     elif kind is ev.Late:
         out.kind, out.code, out.value = EV_LATE, event.code, event.late_ns
-    elif kind is ev.Start:
-        fill_start(event, out)
     else:
-        raise TypeError(f"{kind.__name__} is no event of the core")
+        fill_start(event, out)
     return 0
 
 
@@ -76,7 +81,7 @@ cdef object effect_from_c(const effect_t* fx, const effects_t* all_of_them):
         return ev.Persist(fx.epoch)
     if fx.kind == FX_ASK:
         return ev.Ask(fx.group, fx.epoch, fx.stamp)
-    return ev.Return(fx.group)
+    return ev.Return(fx.group, fx.epoch)
 
 
 cdef class Failover:
@@ -123,7 +128,7 @@ cdef class Failover:
     def restore(self, bytes data not None) -> None:
         """Go back to a snapshot taken with equal settings. Raises SnapshotError when its size is another."""
         if core_restore(self.core, <const uint8_t*><const char*>data, len(data)) < 0:
-            raise SnapshotError(f"snapshot of {len(data)} bytes; with these settings one has"
+            raise SnapshotError(f"snapshot of {len(data)} bytes is none of a core with these settings, which has"
                                 f" {core_snapshot_size(self.core)}: it is of other settings or another version")
 
     def view(self) -> dict:

@@ -7,15 +7,13 @@ from twinbeat_core.candidates cimport (
 )
 from twinbeat_core.effects cimport add_effect, drive, report_group
 from twinbeat_core.model cimport (
-    ACTIVE, CAUSE_ALONE, CAUSE_COLD_START, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_HIGHER_EPOCH, CAUSE_LAPSED,
-    CAUSE_LISTEN_OVER, CAUSE_MAJORITY, CAUSE_NONE, CAUSE_OFF, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_SELF_LATE,
-    CAUSE_STOP, CAUSE_UNFIT, CAUSE_YIELD, CLAIMING, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_OUT, CMD_STOP, DRIVE_EXTEND,
-    DRIVE_OFF, DRIVE_ON, EPOCH_NODE_BITS, FX_RETURN, LISTEN, LONE_HOLD, LONE_TAKEOVER, NEVER_NS, NO_NODE,
-    OUT, OUTPUT_DRIVEN, OUTPUT_FAILED, OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET,
-    RP_EPOCH_CEILING, RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT, RP_PEER_DEAD, RP_STATE, STANDBY, event_t, frame_t, row_t,
+    ACTIVE, CAUSE_ALONE, CAUSE_HIGHER_EPOCH, CAUSE_LAPSED, CAUSE_LISTEN_OVER, CAUSE_MAJORITY, CAUSE_OFF,
+    CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_SELF_LATE, CAUSE_STOP, CAUSE_YIELD, CLAIMING, DRIVE_EXTEND, DRIVE_OFF,
+    DRIVE_ON, FX_RETURN, LISTEN, LONE_HOLD, LONE_TAKEOVER, NEVER_NS, NO_NODE, OUT, RELEASING, ROW_DROPPED,
+    RP_EPOCH_CEILING, RP_STATE, STANDBY, effect_t,
 )
 from twinbeat_core.silence cimport is_alone
-from twinbeat_core.state cimport BAR_OPERATOR, BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
+from twinbeat_core.state cimport BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
 from twinbeat_core.triggers cimport (
     TR_CLAIM, TR_GIVE, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
 )
@@ -34,9 +32,15 @@ def fill_table(transitions: dict) -> None:
             TABLE[state][trigger] = -1 if following is None else int(following)
 
 
+cdef inline int64_t on_own_clock(const core_t* core, int64_t real_ns) noexcept nogil:
+    """How long to wait by a clock that may run fast, so that real_ns have passed for certain."""
+    return real_ns + (real_ns * core.cfg.drift_ppm + 999999) // 1000000
+
+
 cdef int64_t hold_over_of(const core_t* core, int g) noexcept nogil:
+    """T_off - T_on of the group, on this node's clock."""
     cdef int64_t value = core.cfg.group[g].release_ns - core.cfg.group[g].make_ns
-    return value if value > 0 else 0
+    return on_own_clock(core, value) if value > 0 else 0
 
 
 # ---------------------------------------------------------------- entering a state
@@ -46,25 +50,36 @@ cdef void begin_release(core_t* core, int g) noexcept nogil:
     grp.off_seen = 0
     # Without the gate's word: its own deadline has switched off by then, and the output has released.
     grp.off_at_ns = grp.drive_until_ns if grp.drive_until_ns > core.st.now_ns else core.st.now_ns
-    grp.off_at_ns += core.cfg.check_ns + hold_over_of(core, g)
+    grp.off_at_ns += on_own_clock(core, core.cfg.check_ns) + hold_over_of(core, g)
     grp.alone = 0
 
 
-cdef void end_own_claim(core_t* core, int g) noexcept nogil:
+cdef void return_promise(core_t* core, int g) noexcept nogil:
+    """Tell the third voter which claim is over; it compares the epoch, so that a late word ends no later claim."""
+    cdef effect_t* fx
+    if not core.cfg.third_voter:
+        return
+    fx = add_effect(core, FX_RETURN)
+    fx.group = <uint8_t>g
+    fx.epoch = core.st.group[g].epoch
+
+
+cdef void end_own_claim(core_t* core, int g, uint8_t old) noexcept nogil:
     """Back among the voters: the own promise is free again, and a planned taker gets it at once."""
     cdef group_t* grp = &core.st.group[g]
     cdef peer_t* taker
     cdef uint32_t epoch
-    if grp.promise.holder == core.cfg.self_node:
+    cdef bint held = grp.promise.holder == core.cfg.self_node
+    if held:
         end_promise(core, g)
-        if core.cfg.third_voter:
-            add_effect(core, FX_RETURN).group = <uint8_t>g
+        return_promise(core, g)
     grp.epoch = 0
     grp.auth_until_ns = 0
     grp.drive_until_ns = 0
     grp.free_since_ns = 0
     memset(grp.vote, 0, sizeof(grp.vote))
-    if grp.target == NO_NODE:
+    if grp.target == NO_NODE or old != RELEASING or not held:
+        grp.target = NO_NODE         # a target of an earlier handover moves nobody's promise
         return
     taker = &core.st.peer[grp.target]
     epoch = next_epoch(grp.seen if grp.seen > grp.floor else grp.floor, grp.target)
@@ -90,9 +105,10 @@ cdef bint enter(core_t* core, int g, int trigger, int cause) noexcept nogil:
     if following == RELEASING:
         begin_release(core, g)
     elif following == STANDBY or following == OUT:
-        end_own_claim(core, g)
+        end_own_claim(core, g, old)
     elif following == ACTIVE and old == CLAIMING:
         grp.target = NO_NODE
+        grp.drive_epoch = grp.epoch
         drive(core, g, DRIVE_ON, grp.epoch, grp.auth_until_ns)
         grp.drive_until_ns = grp.auth_until_ns
     core.send_mask = 0xff        # every change of role is told at once, on every link
@@ -105,7 +121,7 @@ cdef void claim(core_t* core, int g, uint32_t epoch, int cause) noexcept nogil:
     cdef group_t* grp = &core.st.group[g]
     if epoch == 0:
         epoch = next_epoch(grp.seen if grp.seen > grp.floor else grp.floor, core.cfg.self_node)
-    if epoch > core.st.ceiling:
+    if epoch > core.st.ceiling or epoch < grp.floor:
         if not grp.ceiling_told:
             grp.ceiling_told = 1
             report_group(core, RP_EPOCH_CEILING, g, NO_NODE, epoch, core.st.ceiling, 0)
@@ -158,11 +174,17 @@ cdef int64_t authority_now(core_t* core, int g) noexcept nogil:
     return until
 
 
+cdef inline int bar_cause(const group_t* grp) noexcept nogil:
+    if grp.bars & BAR_STOP:
+        return CAUSE_STOP
+    return CAUSE_OUTPUT_FAULT if grp.bars & BAR_OUTPUT else CAUSE_OPERATOR
+
+
 cdef void settle_claiming(core_t* core, int g) noexcept nogil:
     cdef group_t* grp = &core.st.group[g]
     cdef int64_t until
     if grp.bars:
-        enter(core, g, TR_OUT, CAUSE_OPERATOR)
+        enter(core, g, TR_OUT, bar_cause(grp))
         return
     if other_drives(core, g) or other_claims_above(core, g):
         enter(core, g, TR_YIELD, CAUSE_YIELD)
@@ -178,10 +200,11 @@ cdef void settle_claiming(core_t* core, int g) noexcept nogil:
 cdef void settle_standby(core_t* core, int g) noexcept nogil:
     cdef group_t* grp = &core.st.group[g]
     if grp.bars:
-        enter(core, g, TR_OUT, CAUSE_STOP if grp.bars & BAR_STOP else CAUSE_OPERATOR)
+        enter(core, g, TR_OUT, bar_cause(grp))
         return
     if other_drives(core, g):
         grp.hold_off_ns = 0          # the taker has taken; whatever ends it now is a new case
+        grp.target = NO_NODE
         grp.free_since_ns = 0
         return
     if not promise_free(core, g) or not (core.cfg.voter_mask >> core.cfg.self_node) & 1:
@@ -237,8 +260,11 @@ cdef void settle(core_t* core) noexcept nogil:
             settle_claiming(core, g)
         elif grp.state == ACTIVE:
             settle_active(core, g)
-        elif grp.state == OUT and not grp.bars:
-            enter(core, g, TR_IN, CAUSE_OPERATOR)
+        elif grp.state == OUT:
+            if other_drives(core, g):
+                grp.target = NO_NODE
+            if not grp.bars:
+                enter(core, g, TR_IN, CAUSE_OPERATOR)
 
 
 cdef void drop_lapsed(core_t* core) noexcept nogil:

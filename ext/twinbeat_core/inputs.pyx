@@ -61,7 +61,7 @@ cdef void give(core_t* core, int g, int target, int cause) noexcept nogil:
 
 cdef void hear_output(core_t* core, const event_t* ev) noexcept nogil:
     cdef group_t* grp = &core.st.group[ev.group]
-    if ev.code == OUTPUT_OFF and ev.epoch == grp.epoch:
+    if ev.code == OUTPUT_OFF and grp.drive_epoch <= ev.epoch <= grp.epoch:
         if grp.state == ACTIVE:
             # The gate let go by itself: its deadline came before the core's next renewal.
             enter(core, ev.group, TR_LAPSE, CAUSE_LAPSED)

@@ -7,7 +7,7 @@
 """
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from twinbeat_core.effects cimport persist, report
 from twinbeat_core.groups cimport drop_lapsed, enter, groups_deadline, settle
@@ -23,7 +23,7 @@ from twinbeat_core.silence cimport doubt_self, note_late, peers_deadline, watch_
 from twinbeat_core.state cimport core_t, group_t, state_t
 from twinbeat_core.timing cimport lease_from_grant
 from twinbeat_core.triggers cimport TR_START
-from twinbeat_core.votes cimport count_votes, hear_rows, top_up
+from twinbeat_core.votes cimport ceiling_above, count_votes, hear_rows, top_up
 
 from .groups import fill_table
 from .table import TRANSITIONS
@@ -31,11 +31,22 @@ from .table import TRANSITIONS
 fill_table(TRANSITIONS)
 
 
+cdef uint32_t hash_of(const settings_t* settings) noexcept nogil:
+    """FNV-1a over the settings: a snapshot of other settings is known by it."""
+    cdef const uint8_t* data = <const uint8_t*>settings
+    cdef uint32_t value = 2166136261
+    cdef size_t i
+    for i in range(sizeof(settings_t)):
+        value = (value ^ data[i]) * 16777619
+    return value
+
+
 cdef void core_init(core_t* core, const settings_t* settings) noexcept nogil:
     """A core that has not been started: it ignores everything but EV_START."""
     cdef int g
     memset(core, 0, sizeof(core_t))
     core.cfg = settings[0]
+    core.st.settings_hash = hash_of(settings)
     core.st.deadline_ns = NEVER_NS
     for g in range(core.cfg.group_count):
         core.st.group[g].promise.holder = NO_NODE
@@ -54,7 +65,7 @@ cdef void start(core_t* core, const event_t* ev) noexcept nogil:
     core.st.started_ns = ev.now_ns
     core.st.incarnation = ev.incarnation
     core.st.ceiling = ev.epoch
-    core.st.ceiling_asked = ev.epoch + (2 * core.cfg.epoch_block << EPOCH_NODE_BITS)
+    core.st.ceiling_asked = ceiling_above(ev.epoch, core.cfg.epoch_block << EPOCH_NODE_BITS)
     core.st.disk_lost = ev.value != 0
     core.st.fit = 1
     core.st.health = 100
@@ -93,7 +104,7 @@ cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
 cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
     """The third voter's answer; a refusal or its absence changes nothing by itself."""
     cdef group_t* grp
-    cdef int64_t until
+    cdef int64_t until, grant_ns
     if ev.group >= core.cfg.group_count or not core.cfg.third_voter:
         return
     grp = &core.st.group[ev.group]
@@ -103,7 +114,8 @@ cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
         return
     if ev.stamp > core.st.stamp:
         return
-    until = <int64_t>(ev.stamp * 1000) + lease_from_grant(&core.cfg, ev.value)
+    grant_ns = ev.value if ev.value < core.cfg.grant_max_ns else core.cfg.grant_max_ns
+    until = <int64_t>(ev.stamp * 1000) + lease_from_grant(&core.cfg, grant_ns)
     if grp.vote[THIRD_VOTER].epoch != grp.epoch or until > grp.vote[THIRD_VOTER].until_ns:
         grp.vote[THIRD_VOTER].epoch = grp.epoch
         grp.vote[THIRD_VOTER].stamp = ev.stamp
@@ -206,8 +218,9 @@ cdef void core_snapshot(const core_t* core, uint8_t* out) noexcept nogil:
 
 
 cdef int core_restore(core_t* core, const uint8_t* data, int size) noexcept nogil:
-    """0, or -1 when the size is not that of a snapshot of these settings."""
-    if size != core_snapshot_size(core):
+    """0, or -1 when it is no snapshot of these settings."""
+    cdef uint32_t own = core.st.settings_hash
+    if size != core_snapshot_size(core) or memcmp(data, &own, sizeof(own)) != 0:
         return -1
     memcpy(&core.st, data, size)
     return 0

@@ -14,7 +14,7 @@ cdef enum:
     MAX_VOTERS = 9         # the nodes and at most one third voter
     THIRD_VOTER = 8        # its index among the voters
     NO_NODE = 15           # "nobody" in a vote; 0-7 are nodes, 8 is the third voter
-    MAX_EFFECTS = 224      # three per group and some; overflow is counted in effects_t.dropped
+    MAX_EFFECTS = 448      # four per group, two per link and peer, and some; overflow is counted in effects_t.dropped
     MAX_RETIRED = 4        # past incarnations remembered per peer
     KEY_BYTES = 16
     EPOCH_NODE_BITS = 3    # low bits of an epoch name the node that made it

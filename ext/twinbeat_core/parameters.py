@@ -68,7 +68,7 @@ class Settings:
     mistake_exp: int = 9
     lonely_start_ms: float = 2000.0
     stagger_ms: float = 20.0
-    epoch_block: int = 1024
+    epoch_block: int = 64
     grant_max_ms: float | None = None
 
     def compile(self) -> CoreSettings:
@@ -92,15 +92,16 @@ def _link_problems(problems: list[str], i: int, link: LinkSettings, s: Settings)
         problems.append(f"link {i}: reask_ms = {link.reask_ms:g} is longer than period_ms = {link.period_ms:g}:"
                         " an ask repeated later than the next beat repeats nothing")
     fast = link.fast_period_ms
-    if fast is not None and not 0 < fast <= link.period_ms:
-        problems.append(f"link {i}: fast_period_ms = {fast:g} must be above 0 and at most"
-                        f" period_ms = {link.period_ms:g}")
-    window_ms = (link.missed - 1) * link.period_ms + link.rtt_ms + s.late_ms
+    if fast is not None and not 1 <= fast <= link.period_ms:
+        problems.append(f"link {i}: fast_period_ms = {fast:g} must be from 1 to period_ms = {link.period_ms:g}")
+    fastest = min(other.period_ms for other in s.links)
+    beat_ms = link.period_ms if link.period_ms == fastest else (fast or link.period_ms)
+    window_ms = (link.missed - 1) * beat_ms + link.rtt_ms + s.late_ms
     need_ms = s.lost_asks * link.reask_ms + link.rtt_ms + s.late_ms
     if need_ms > window_ms:
         problems.append(f"link {i}: {s.lost_asks} lost asks {link.reask_ms:g} ms apart, a round trip of"
                         f" {link.rtt_ms:g} ms and {s.late_ms:g} ms of lateness take {need_ms:g} ms, but only {window_ms:g} ms"
-                        f" are left after a beat of {link.period_ms:g} ms with missed = {link.missed}: raise missed or lower lost_asks")
+                        f" are left after a beat of {beat_ms:g} ms with missed = {link.missed}: raise missed or lower lost_asks")
 
 
 def _group_problems(problems: list[str], i: int, group: GroupSettings, s: Settings) -> None:
@@ -126,7 +127,7 @@ def problems_of(s: Settings) -> list[str]:
     _range(problems, "mistake_exp", s.mistake_exp, 2, 11)
     _range(problems, "lonely_start_ms", s.lonely_start_ms, 0, 3_600_000)
     _range(problems, "stagger_ms", s.stagger_ms, 0, 60_000)
-    _range(problems, "epoch_block", s.epoch_block, 16, 1 << 20)
+    _range(problems, "epoch_block", s.epoch_block, 16, 1 << 16)
     _range(problems, "pair_id", s.pair_id, 0, 0xFFFF)
     _range(problems, "config_digest", s.config_digest, 0, 0xFFFF)
     if not s.voters or len(set(s.voters)) != len(s.voters) or not set(s.voters) <= set(range(s.node_count)):

@@ -16,6 +16,9 @@ from twinbeat_core.state cimport core_t, path_t, peer_t
 from twinbeat_core.codec cimport WIRE_OK
 
 
+cdef int64_t FORGET_FOREIGN_NS = 10000000000
+
+
 cdef const echo_t* echo_of_self(const core_t* core, const frame_t* frame) noexcept nogil:
     cdef int i
     for i in range(frame.echo_count):
@@ -43,12 +46,15 @@ cdef void retire(peer_t* peer) noexcept nogil:
 cdef void adopt(core_t* core, int node, uint32_t incarnation) noexcept nogil:
     """The candidate is proven: a new life of that node, which owns nothing of the old one."""
     cdef peer_t* peer = &core.st.peer[node]
+    cdef path_t flags
     cdef int i
     retire(peer)
     for i in range(core.cfg.link_count):
-        # Its stamps and numbers start anew, and so does what was measured.
+        # Its stamps and numbers start anew, and so does what was measured; what was reported stays to be compared.
+        flags = peer.path[i]
         memset(&peer.path[i], 0, sizeof(path_t))
         peer.path[i].grant_ns = core.cfg.link[i].grant_ns
+        peer.path[i].up, peer.path[i].rx_dead, peer.path[i].tx_dead = flags.up, flags.rx_dead, flags.tx_dead
     peer.known = 1
     peer.dead = 0
     peer.incarnation = incarnation
@@ -58,6 +64,12 @@ cdef void adopt(core_t* core, int node, uint32_t incarnation) noexcept nogil:
     peer.candidate_stamp = 0
     memset(peer.row, 0, sizeof(peer.row))
     report(core, RP_PEER_UP, <uint8_t>node, 0, 0, incarnation)
+
+
+cdef void note_candidate(core_t* core, peer_t* peer, const frame_t* frame) noexcept nogil:
+    peer.candidate = frame.incarnation
+    peer.candidate_stamp = frame.stamp
+    peer.candidate_ns = core.st.now_ns
 
 
 cdef int classify(core_t* core, peer_t* peer, const frame_t* frame, const echo_t* echo, path_t* path) noexcept nogil:
@@ -82,9 +94,7 @@ cdef int classify(core_t* core, peer_t* peer, const frame_t* frame, const echo_t
     if proven and echo.stamp > peer.echoed:
         adopt(core, frame.source, frame.incarnation)
         return HEARD_PROVEN
-    peer.candidate = frame.incarnation
-    peer.candidate_stamp = frame.stamp
-    peer.candidate_ns = core.st.now_ns
+    note_candidate(core, peer, frame)
     return HEARD_ONE_WAY
 
 
@@ -98,14 +108,24 @@ cdef void note_echo(core_t* core, peer_t* peer, const echo_t* echo) noexcept nog
 
 
 cdef bint foreign(core_t* core, peer_t* peer, const event_t* ev) noexcept nogil:
-    """Another configuration or protocol version: heard, reported once, proves nothing and bars a start."""
+    """Another configuration or protocol version: heard, reported once, earns nothing and bars a start.
+
+    A frame of another configuration is echoed like any unproven life, and only one that echoes back bars: a recorded
+    one cannot. A frame of another version cannot be read that far.
+    """
     cdef const frame_t* frame = &ev.frame
     cdef bint version = ev.code != WIRE_OK
+    cdef const echo_t* echo = NULL
     if not version and frame.config_digest == core.cfg.config_digest:
-        peer.mismatch = 0
-        peer.stranger = 0
+        if peer.barred_ns and core.st.now_ns - peer.barred_ns > FORGET_FOREIGN_NS:
+            peer.mismatch = 0
+            peer.stranger = 0
         return False
-    peer.barred_ns = core.st.now_ns
+    if not version:
+        note_candidate(core, peer, frame)
+        echo = echo_of_self(core, frame)
+    if version or (echo != NULL and echo_recent(core, echo)):
+        peer.barred_ns = core.st.now_ns
     if version and not peer.stranger:
         peer.stranger = 1
         report(core, RP_VERSION_MISMATCH, frame.source, ev.link, frame.version, frame.version_max)

@@ -134,6 +134,14 @@ cdef void note_sent(core_t* core, bint asks) noexcept nogil:
         core.out.link_seq[i] = core.st.link_seq[i]
 
 
+cdef bint candidate_turn(const core_t* core, const peer_t* peer) noexcept nogil:
+    """The unproven life is the newer one, and the proven one has not been for as long as its promise lasts."""
+    cdef int64_t grant = core.cfg.link[core.cfg.fast_link].grant_ns
+    if peer.candidate_ns <= peer.life_ns:
+        return False
+    return peer.dead or core.st.now_ns - peer.proven_ns > grant
+
+
 cdef void put_echoes(core_t* core, frame_t* frame) noexcept nogil:
     cdef peer_t* peer
     cdef int i
@@ -144,7 +152,7 @@ cdef void put_echoes(core_t* core, frame_t* frame) noexcept nogil:
             continue
         frame.echo[count].node = <uint8_t>i
         frame.echo[count].hears = hears_mask(core, i)
-        if peer.candidate and (not peer.known or peer.candidate_ns > peer.life_ns):
+        if peer.candidate and (not peer.known or candidate_turn(core, peer)):
             # A life not yet proven is answered too, or it could never prove itself; it is promised nothing.
             frame.echo[count].incarnation = peer.candidate
             frame.echo[count].stamp = peer.candidate_stamp

@@ -2,13 +2,16 @@
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from twinbeat_core.model cimport MAX_NODES, settings_t
+from twinbeat_core.model cimport MAX_GROUPS, MAX_LINKS, MAX_NODES, settings_t
 from twinbeat_core.timing cimport derive
 
 from .errors import SettingsError, SnapshotError
 from .parameters import GroupSettings, LinkSettings, Settings, Term, problems_of
 
 __all__ = ["CoreSettings", "GroupSettings", "LinkSettings", "Settings", "Term"]
+
+
+cdef int64_t LONGEST_NS = 65_000_000_000
 
 
 cdef inline int64_t ns(double ms):
@@ -65,12 +68,12 @@ cdef class CoreSettings:
             longest = max(longest, self.c.link[i].grant_ns)
             shortest = min(shortest, self.c.link[i].grant_ns)
         # Room to lengthen the fast link's promise when frames are lost or late, also where no slower link exists.
-        self.c.grant_max_ns = ns(p.grant_max_ms) if p.grant_max_ms else max(longest, 5 * shortest)
+        self.c.grant_max_ns = ns(p.grant_max_ms) if p.grant_max_ms else max(longest, min(5 * shortest, LONGEST_NS))
         problems = []
         if self.c.grant_max_ns < longest:
             problems.append(f"grant_max_ms = {self.c.grant_max_ns / 1e6:g} is shorter than the {longest / 1e6:g} ms"
                             f" that a link needs: set it to {longest / 1e6:g} or more, or leave it out")
-        if self.c.grant_max_ns > 65_000_000_000:
+        if self.c.grant_max_ns > LONGEST_NS:
             problems.append(f"a promise of {self.c.grant_max_ns / 1e6:g} ms does not fit the frame (65000 ms):"
                             " shorten period_ms")
         for i in range(self.c.link_count):
@@ -80,12 +83,19 @@ cdef class CoreSettings:
         if problems:
             raise SettingsError(problems)
 
+    cpdef check_link(self, int link):
+        """Raises IndexError for a link that these settings do not have."""
+        if not 0 <= link < self.c.link_count:
+            raise IndexError(f"link {link}: these settings have links 0 to {self.c.link_count - 1}")
+
     def lease_ms(self, int link) -> float:
         """T_L of the link in ms."""
+        self.check_link(link)
         return self.c.link[link].lease_ns / 1e6
 
     def grant_ms(self, int link) -> float:
         """T_G of the link in ms."""
+        self.check_link(link)
         return self.c.link[link].grant_ns / 1e6
 
     @property
@@ -104,4 +114,15 @@ cdef class CoreSettings:
             raise SnapshotError(f"settings of {len(data)} bytes; this version writes {sizeof(settings_t)}")
         cdef CoreSettings made = CoreSettings.__new__(CoreSettings)
         memcpy(&made.c, <const char*>data, sizeof(settings_t))
+        made._check_counts()
         return made
+
+    def _check_counts(self):
+        if not (1 <= self.c.node_count <= MAX_NODES and self.c.self_node < self.c.node_count
+                and 1 <= self.c.link_count <= MAX_LINKS and 1 <= self.c.group_count <= MAX_GROUPS
+                and self.c.fast_link < self.c.link_count and self.c.mistake_exp <= 11 and self.c.third_voter <= 1
+                and 0 <= self.c.drift_ppm <= 50_000 and 0 < self.c.grant_max_ns <= LONGEST_NS):
+            raise SnapshotError("settings with counts out of range: these bytes were not written by this program")
+        for i in range(self.c.link_count):
+            if self.c.link[i].period_ns < 1_000_000 or self.c.link[i].fast_period_ns < 1_000_000:
+                raise SnapshotError(f"settings with a period under 1 ms on link {i}: not written by this program")

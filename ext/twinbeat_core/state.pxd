@@ -76,6 +76,7 @@ ctypedef struct group_t:
     uint8_t why               # why the last promise to another ended: the Cause of a claim that follows
     uint8_t ceiling_told      # reported once that a claim waits for the disk
     uint32_t epoch            # own epoch while CLAIMING, ACTIVE, RELEASING
+    uint32_t drive_epoch      # the epoch at which the gate was told to drive; claims above it may have followed
     uint32_t floor            # highest epoch ever promised
     uint32_t seen             # highest epoch seen anywhere
     int64_t auth_until_ns     # ACTIVE: authority; never moves back
@@ -88,6 +89,7 @@ ctypedef struct group_t:
     vote_t vote[MAX_VOTERS]
 
 ctypedef struct state_t:
+    uint32_t settings_hash    # a snapshot belongs to one configuration
     int64_t now_ns
     int64_t deadline_ns
     int64_t started_ns

@@ -16,6 +16,7 @@ from twinbeat_core.settings cimport CoreSettings
 from .parameters import Settings, Term
 
 cdef int64_t MILLION = 1000000
+cdef int64_t LONGEST_NS = 65000000000      # what the frame's 16 bit of milliseconds hold, rounded down
 
 
 cdef int64_t grant_from_lease(const settings_t* s, int64_t lease_ns) noexcept nogil:
@@ -54,8 +55,9 @@ cdef int64_t lease_for_loss(const settings_t* s, int link, uint32_t loss_1024) n
     """
     cdef uint64_t keep = 1024 - loss_1024 if loss_1024 < 1000 else 24
     cdef uint64_t fail = (<uint64_t>1 << 20) - keep * keep       # q in 2^-20
-    cdef uint64_t left = <uint64_t>1 << 40                       # probability in 2^-40
-    cdef uint64_t aim = <uint64_t>1 << 40
+    cdef uint64_t left = <uint64_t>1 << 60                       # probability in 2^-60, rounded up
+    cdef uint64_t aim = <uint64_t>1 << 60
+    cdef int64_t lease
     cdef int asks = 0
     cdef int i
     for i in range(s.mistake_exp):
@@ -63,11 +65,10 @@ cdef int64_t lease_for_loss(const settings_t* s, int link, uint32_t loss_1024) n
     if fail == 0:
         return 0
     while left > aim and asks < 400:
-        left = (left >> 20) * fail
+        left = ((left + (1 << 20) - 1) >> 20) * fail
         asks += 1
-        if left < (<uint64_t>1 << 20):
-            break
-    return s.link[link].beat_ns + asks * s.link[link].reask_ns + s.link[link].rtt_ns + s.late_ns
+    lease = s.link[link].beat_ns + asks * s.link[link].reask_ns + s.link[link].rtt_ns + s.late_ns
+    return lease if lease < LONGEST_NS else LONGEST_NS
 
 
 cdef void derive_outputs(settings_t* s) noexcept nogil:
@@ -128,12 +129,14 @@ def lease_from_grant_ms(CoreSettings settings not None, double grant_ms) -> floa
 
 def lease_for_loss_ms(CoreSettings settings not None, int link, double loss) -> float:
     """T_L in ms that the configured mistake rate needs at a frame loss of `loss` (0..1) each way on `link`."""
+    settings.check_link(link)
     return _ms(lease_for_loss(&settings.c, link, <uint32_t>(loss * 1024)))
 
 
 def tolerated_loss(CoreSettings settings not None, int link) -> float:
     """The frame loss each way (0..1) that the link's promise without lengthening covers at the mistake rate."""
     cdef uint32_t loss = 0
+    settings.check_link(link)
     while loss < 1000 and lease_for_loss(&settings.c, link, loss + 1) <= settings.c.link[link].lease_ns:
         loss += 1
     return loss / 1024.0

@@ -12,4 +12,5 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
 cdef void count_votes(core_t* core, int node, const frame_t* frame) noexcept nogil
 cdef int64_t authority(const core_t* core, int g) noexcept nogil
 cdef int64_t answered_ns(const core_t* core, int g) noexcept nogil
+cdef uint32_t ceiling_above(uint32_t base, uint32_t block) noexcept nogil
 cdef void top_up(core_t* core) noexcept nogil

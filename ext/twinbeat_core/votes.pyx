@@ -17,9 +17,22 @@ from twinbeat_core.state cimport core_t, group_t, peer_t, promise_t
 from twinbeat_core.timing cimport lease_from_grant
 
 
+cdef uint32_t EPOCH_LAST = 0xfffffff0
+
+
 cdef uint32_t next_epoch(uint32_t above, int node) noexcept nogil:
-    """The least epoch of `node` above `above`: the count in the high bits, the node in the low three."""
+    """The least epoch of `node` above `above`: the count in the high bits, the node in the low three.
+
+    At the very end of the count it stays there: a claim that is not above the floor is held back and reported.
+    """
+    if above >= EPOCH_LAST:
+        return 0
     return (((above >> EPOCH_NODE_BITS) + 1) << EPOCH_NODE_BITS) | <uint32_t>node
+
+
+cdef uint32_t ceiling_above(uint32_t base, uint32_t block) noexcept nogil:
+    """One block above base; at the end of the count as far as it goes."""
+    return base + block if base <= EPOCH_LAST - block else EPOCH_LAST
 
 
 cdef void top_up(core_t* core) noexcept nogil:
@@ -27,13 +40,15 @@ cdef void top_up(core_t* core) noexcept nogil:
     cdef uint32_t highest = 0
     cdef uint32_t block = core.cfg.epoch_block << EPOCH_NODE_BITS
     cdef uint32_t want
+    cdef uint32_t base
     cdef int g
     for g in range(core.cfg.group_count):
         if core.st.group[g].seen > highest:
             highest = core.st.group[g].seen
-    if core.st.ceiling >= highest and core.st.ceiling - highest >= block:
+    if core.st.ceiling >= highest and core.st.ceiling - highest >= block // 2:
         return
-    want = (highest if highest > core.st.ceiling else core.st.ceiling) + 2 * block
+    base = highest if highest > core.st.ceiling else core.st.ceiling
+    want = ceiling_above(base, block)
     if core.st.ceiling_asked < want and core.st.ceiling_asked <= core.st.ceiling:
         core.st.ceiling_asked = want
         persist(core, want)
@@ -132,9 +147,10 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
         if asks(row, node):
             if is_voter(core) and grant_ns > 0:
                 consider(core, g, node, row, grant_ns)
-        elif grp.promise.holder == node and row.state != RELEASING:
-            # RELEASED, in every frame until it asks again: its outputs are off and its own promise has ended.
-            # A new incarnation owns nothing either, so the old one's promise ends the same way.
+        elif grp.promise.holder == node and row.state != RELEASING and row.state != LISTEN:
+            # RELEASED, in every frame until it asks again: its outputs are off and its own promise has ended. A life
+            # that abstains does not say that: the relay of the life before may still be releasing. It abstains
+            # longer than any relay takes, so what it says afterwards ends the promise to the life before.
             end_promise(core, g)
             grp.why = CAUSE_RELEASED
 

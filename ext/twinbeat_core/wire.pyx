@@ -26,9 +26,30 @@ class WireCode(IntEnum):
     WIRE_BAD_FORM = 5
 
 
+def check_fits(frame) -> None:
+    """Raises FrameError naming the first field that the wire cannot carry."""
+    limits = (("source", 7), ("incarnation", 0xffffffff), ("stamp", (1 << 48) - 1), ("pair_id", 0xffff), ("kind", 1),
+              ("flags", 255), ("link_seq", 255), ("health", 255), ("load", 255), ("config_digest", 0xffff),
+              ("sync_position", 0xffffffff), ("version", 15), ("version_max", 15))
+    for name, highest in limits:
+        _fits(name, getattr(frame, name), highest)
+    for echo in frame.echoes:
+        for name, value, highest in zip(Echo._fields, echo, (7, 255, 0xffff, 0xffffffff, (1 << 48) - 1), strict=True):
+            _fits(f"echo {name}", value, highest)
+    for row in frame.rows:
+        for name, value, highest in zip(Row._fields, row, (5, 15, 15, 0xffffffff), strict=True):
+            _fits(f"row {name}", value, highest)
+
+
+def _fits(name, value, highest) -> None:
+    if not 0 <= value <= highest:
+        raise FrameError(f"{name} = {value} does not fit the frame: 0 to {highest}", WIRE_BAD_FORM)
+
+
 cdef int frame_to_c(object frame, frame_t* c) except -1:
     cdef int i
     memset(c, 0, sizeof(frame_t))
+    check_fits(frame)
     if len(frame.echoes) > MAX_NODES or len(frame.rows) > MAX_GROUPS:
         raise FrameError(f"{len(frame.echoes)} echoes and {len(frame.rows)} rows; at most 8 and 64", WIRE_BAD_FORM)
     c.kind, c.version, c.version_max, c.source = frame.kind, frame.version, frame.version_max, frame.source
@@ -82,6 +103,7 @@ WIRE_TEXT = {
 def decode(bytes data not None, bytes key not None, int pair_id):
     """Read and authenticate one bare frame. Raises FrameError whose `code` is the WireCode."""
     cdef frame_t c
+    _fits("pair_id", pair_id, 0xffff)
     cdef int code = wire_decode(<const uint8_t*><char*>data, len(data), checked_key(key), pair_id, &c)
     if code != WIRE_OK:
         raise FrameError(f"frame of {len(data)} bytes refused: {WIRE_TEXT[WireCode(code)]}", code)

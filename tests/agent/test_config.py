@@ -42,7 +42,7 @@ def test_defaults_are_filled_in(good: Config) -> None:
     serial, mqtt = good.links
     assert isinstance(serial, SerialLink) and isinstance(mqtt, MqttLink)
     assert (serial.baud, serial.period_ms, serial.missed) == (921600, 10.0, 3)
-    assert (mqtt.period_ms, mqtt.fast_ms, mqtt.missed, mqtt.rtt_ms, mqtt.expiry_s) == (100.0, 20.0, 3, 10.0, 1)
+    assert (mqtt.period_ms, mqtt.fast_ms, mqtt.missed, mqtt.rtt_ms, mqtt.expiry_s) == (100.0, 20.0, 3, 8.0, 1)
     group = good.groups[0]
     assert (group.mode, group.failback, group.lone, group.lonely_start_ms) == ("hot-warm", "never", "takeover", 2000.0)
     # 4 bytes at 9600 baud belong to the relay's release time.
@@ -163,7 +163,7 @@ def test_core_settings_of_links(good: Config) -> None:
     assert serial.kind == LinkKind.LINK_SERIAL
     assert serial.rtt_ms == pytest.approx(2 * frame_ms + 0.5)
     assert serial.reask_ms == pytest.approx(max(2 * frame_ms, 10 / 8))
-    assert (mqtt.kind, mqtt.rtt_ms, mqtt.reask_ms, mqtt.fast_period_ms) == (LinkKind.LINK_MQTT, 10.0, 10.0, 20.0)
+    assert (mqtt.kind, mqtt.rtt_ms, mqtt.reask_ms, mqtt.fast_period_ms) == (LinkKind.LINK_MQTT, 8.0, 8.0, 20.0)
 
 
 def test_slow_serial_reasks_no_faster_than_two_frames(tmp_path: Path) -> None:

@@ -283,8 +283,11 @@ def test_frame_held_up_for_longer_than_the_longest_promise_proves_nothing() -> N
 def test_other_configuration_is_reported_once_and_bars_a_claim_for_ten_seconds() -> None:
     world = World(lonely_start_ms=0.0)
     world.start(0)
+    world.run_ms(50)
     for n in range(30):
-        world.deliver(0, lambda now, k=n: ev.Heard(now, 0, frame_of(world, 1, config_digest=2, stamp=k + 1)))  # type: ignore[misc]
+        echo = Echo(0, 1, 0, world.nodes[0].incarnation, world.local(0) // 1000 - 15_000)
+        frame = Frame(source=1, incarnation=9, stamp=n + 1, pair_id=7, config_digest=2, echoes=(echo,))
+        world.deliver(0, lambda now, f=frame: ev.Heard(now, 1, f))  # type: ignore[misc]
         world.run_ms(100)
     report, = [r for _, r in world.nodes[0].reports if r.code == ReportCode.RP_CONFIG_MISMATCH]
     assert (report.node, report.value, report.extra) == (1, 2, 1)
@@ -331,7 +334,7 @@ def test_own_name_with_another_incarnation_is_counted_and_changes_nothing_else()
     assert after["peers"] == before["peers"]
 
 
-@pytest.mark.parametrize("source", [2, 7, 8, 15, 255])
+@pytest.mark.parametrize("source", [2, 5, 7])
 def test_node_beyond_the_configured_ones_is_ignored(source: int) -> None:
     world = steady()
     core = world.nodes[1].core

@@ -106,11 +106,12 @@ def test_problem_names_the_link_it_is_about() -> None:
 
 def test_lost_asks_must_fit_between_two_judgements() -> None:
     # 2 periods of 10 ms less one, plus 0.9 and 1 ms: 11.9 ms. Nine asks 1.25 ms apart take 11.25 + 1.9 = 13.15 ms.
-    problem, = refusal(replace(link(missed=2), lost_asks=9))
+    problem, other = refusal(replace(link(missed=2), lost_asks=9))
     assert problem == (
         "link 0: 9 lost asks 1.25 ms apart, a round trip of 0.9 ms and 1 ms of lateness take 13.15 ms, but only"
         " 11.9 ms are left after a beat of 10 ms with missed = 2: raise missed or lower lost_asks"
     )
+    assert other.startswith("link 1: 9 lost asks 5 ms apart")   # judged by the beat of 20 ms that it has when it counts
     assert problems_of(replace(link(missed=2), lost_asks=8)) == []
 
 

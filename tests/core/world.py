@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from twinbeat_core import events as ev
 from twinbeat_core.failover import Failover
 from twinbeat_core.frames import Echo, Frame, Row
-from twinbeat_core.model import CommandCode, DriveCode, FrameKind, LinkKind, Lone, OutputCode, ReportCode, RowFlag, State
+from twinbeat_core.model import (
+    CommandCode,
+    DriveCode,
+    FrameKind,
+    LinkKind,
+    Lone,
+    OutputCode,
+    ReportCode,
+    RowFlag,
+    State,
+)
 from twinbeat_core.settings import GroupSettings, LinkSettings, Settings
 
 MS = 1_000_000

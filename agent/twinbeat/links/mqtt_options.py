@@ -6,12 +6,10 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from twinbeat.errors import KeyFileError, LinkError
+from twinbeat.errors import KeyFileError
 from twinbeat.links.mqtt_note import TOPIC_ROOT
 
-DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 PASSWORD_BYTES_MAX = 4096
 
 REFUSAL_REMEDIES = {
@@ -72,25 +70,6 @@ class MqttOptions:
     def topic(self, rest: str) -> str:
         """A topic of this pair."""
         return f"{TOPIC_ROOT}/{self.pair}/{rest}"
-
-
-def parse_broker(text: str) -> tuple[str, int, bool]:
-    """Host, port and whether TLS is used, from `mqtt://host[:port]` or `mqtts://host[:port]`. Raises LinkError."""
-    form = "write mqtt://host:port, or mqtts://host:port for TLS"
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise LinkError(f"broker {text}: {error}; {form}") from None
-    if parts.scheme not in DEFAULT_PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise LinkError(f"broker {text}: this is no broker address; {form}")
-    if parts.username or parts.password:
-        raise LinkError(f"broker {host}: name the user as `user` and put the password into a `password_file`")
-    try:
-        host.encode("idna")
-    except UnicodeError:
-        raise LinkError(f"broker {text}: the host name is malformed; {form}") from None
-    return host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
 def read_password(path: str) -> str:
