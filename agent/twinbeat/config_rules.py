@@ -206,11 +206,9 @@ def check_link_twins(links: tuple[LinkConfig, ...], reader: Reader) -> None:
     for (name, place), (_, first) in twins(named, lambda item: item[0]):
         reader.add(place, f'name = "{name}" is taken by {first}; give every link a name of its own')
     brokers = [
-        (link.broker.rstrip("/"), f"[[link]] {number}")
-        for number, link in enumerate(links, start=1)
-        if isinstance(link, MqttLink)
+        (link.broker, f"[[link]] {number}") for number, link in enumerate(links, start=1) if isinstance(link, MqttLink)
     ]
-    for (broker, place), (_, first) in twins(brokers, lambda item: item[0]):
+    for (broker, place), (_, first) in twins(brokers, lambda item: broker_key(item[0])):
         reader.add(place, f"broker = {broker} is the broker of {first} too; a second link to it adds nothing")
     addresses = [
         (link.address, f"[[link]] {number}") for number, link in enumerate(links, start=1) if isinstance(link, UdpLink)
@@ -245,7 +243,10 @@ def twins(items: list[T], key: Callable[[T], str]) -> Iterator[tuple[T, T]]:
 
 def split_broker(url: str) -> tuple[str, int, bool]:
     """(host, port, encrypted) of a broker URL; ValueError with the rest of a sentence when it is none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError('has brackets that hold no IPv6 address; write it as "mqtt://[fd00::1]:1883"') from None
     if parts.scheme not in MQTT_PORTS:
         raise ValueError('must start with mqtt:// or mqtts://, such as "mqtts://broker.plant:8883"')
     if "@" in parts.netloc:
@@ -259,12 +260,20 @@ def split_broker(url: str) -> tuple[str, int, bool]:
     try:
         host.encode("idna")
     except UnicodeError:
-        raise ValueError("has a malformed host name; write a name or an address that can be looked up") from None
+        raise ValueError("has a malformed host name; write a name that can be looked up, or an address") from None
     if port == 0:
         raise ValueError(f"has port 0; a port is 1 to {PORT_MAX}")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("has something behind the port; only host and port belong there")
     return host, port or MQTT_PORTS[parts.scheme], parts.scheme == "mqtts"
+
+
+def broker_key(url: str) -> object:
+    """Equal for two URLs of one broker, however they are written."""
+    try:
+        return split_broker(url)[:2]
+    except ValueError:
+        return url
 
 
 def split_address(text: str) -> tuple[str, int]:

@@ -28,6 +28,7 @@ from twinbeat.run_open import OpenedOutputs, broker_options, make_brokers, names
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
 from twinbeat.run_stop import PlannedStop
+from twinbeat.run_twin import LOOK_S, TwinWatch
 from twinbeat.run_types import GateLike, RuntimeLike
 from twinbeat.run_verbs import Verbs
 from twinbeat.sdnotify import Notifier
@@ -212,6 +213,8 @@ class Session:
         self._started = True
         self._leave.callback(self._stop_once, parts.rt)
         agent.begin()
+        twins = TwinWatch(self._names, cfg.pair.name, agent.events, parts.warnings)
+        loop.call_every(LOOK_S, lambda: twins.look(agent.core_view))
         for broker in parts.brokers.values():
             broker.start()
         parts.telemetry.attach(list(parts.brokers.values()))

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from twinbeat_core.frames import WIRE_VERSION
 from twinbeat_core.model import Cause, LateCode, ReportCode, State
 
 STATE_NAMES: dict[int, str] = {int(item): str(item.name) for item in State}
@@ -130,7 +131,14 @@ def sentence(report: Reported, names: Names) -> str:
             f"(measured loss {report.extra / 10.24:.1f} %)"
         )
     text = OTHER_TEXTS.get(code, code_name(code))
-    return text.format(group=names.group_name(report.group), node=names.node_name(report.node), epoch=report.epoch)
+    return text.format(
+        group=names.group_name(report.group),
+        node=names.node_name(report.node),
+        epoch=report.epoch,
+        value=report.value,
+        extra=report.extra,
+        own=WIRE_VERSION,
+    )
 
 
 LINK_TEXTS: dict[int, str] = {
@@ -146,11 +154,12 @@ OTHER_TEXTS: dict[int, str] = {
     ReportCode.RP_PEER_SILENT: "{node}: silent on every link",
     ReportCode.RP_PEER_DEAD: "{node}: its agent died, says its gate",
     ReportCode.RP_CONFIG_MISMATCH: (
-        "{node}: runs another configuration; its frames prove nothing until both nodes run the same file "
-        "(compare with twinbeat check on both)"
+        "{node}: runs another configuration ({value:04x}, this node {extra:04x}); neither begins to drive until both run "
+        "the same file: compare what twinbeat check prints on both, then restart the agent whose file was wrong"
     ),
     ReportCode.RP_VERSION_MISMATCH: (
-        "{node}: speaks a protocol version that this one does not; install neighbouring versions of twinbeat on both"
+        "{node}: speaks protocol version {value}, this node {own}; it is not understood and this node does not begin "
+        "to drive: install the same version of twinbeat on both gateways"
     ),
     ReportCode.RP_HANDOVER_REFUSED: "{group}: handover refused",
     ReportCode.RP_EPOCH_CEILING: "{group}: a claim waits until the reserved epochs are on disk; is the disk slow?",

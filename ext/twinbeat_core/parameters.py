@@ -99,9 +99,11 @@ def _link_problems(problems: list[str], i: int, link: LinkSettings, s: Settings)
     window_ms = (link.missed - 1) * beat_ms + link.rtt_ms + s.late_ms
     need_ms = s.lost_asks * link.reask_ms + link.rtt_ms + s.late_ms
     if need_ms > window_ms:
-        problems.append(f"link {i}: {s.lost_asks} lost asks {link.reask_ms:g} ms apart, a round trip of"
-                        f" {link.rtt_ms:g} ms and {s.late_ms:g} ms of lateness take {need_ms:g} ms, but only {window_ms:g} ms"
-                        f" are left after a beat of {beat_ms:g} ms with missed = {link.missed}: raise missed or lower lost_asks")
+        problems.append(
+            f"link {i}: {s.lost_asks} lost asks {link.reask_ms:g} ms apart, a round trip of {link.rtt_ms:g} ms and"
+            f" {s.late_ms:g} ms of lateness take {need_ms:g} ms, but only {window_ms:g} ms are left after a beat of"
+            f" {beat_ms:g} ms with missed = {link.missed}: raise missed or lower lost_asks"
+        )
 
 
 def _group_problems(problems: list[str], i: int, group: GroupSettings, s: Settings) -> None:

@@ -167,6 +167,7 @@ cdef void put_echoes(core_t* core, frame_t* frame) noexcept nogil:
 
 cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
     cdef group_t* grp
+    cdef const peer_t* peer
     cdef uint8_t holder
     cdef int g
     for g in range(core.cfg.group_count):
@@ -180,10 +181,11 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
         frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else (0 if grp.state == LISTEN else grp.floor)
         if holder == NO_NODE or holder == core.cfg.self_node:
             continue
-        if core.st.peer[holder].incarnation != grp.promise.incarnation:
+        peer = &core.st.peer[holder]
+        if peer.incarnation != grp.promise.incarnation or peer.stamp != grp.promise.stamp:
             frame.row[g].flags |= ROW_KEPT
-        elif grp.promise.stamp != core.st.peer[holder].stamp:
-            frame.row[g].flags |= ROW_KEPT
+            if grp.state != LISTEN and peer.row[g].epoch != grp.promise.epoch:
+                frame.row[g].epoch = grp.floor     # it asks for an epoch refused here: what it must claim above
         if grp.target == holder and (grp.state == STANDBY or grp.state == OUT):
             frame.row[g].flags |= ROW_TARGET
     frame.row_count = core.cfg.group_count

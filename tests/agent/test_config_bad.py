@@ -98,6 +98,10 @@ ONE_FAULT = [
     (MQTT, 'broker = "mqtt://b/topic"',
      '[[link]] 2: broker = "mqtt://b/topic" has something behind the port; only host '
      "and port belong there"),
+    (MQTT, 'broker = "mqtt://[b"', '[[link]] 2: broker = "mqtt://[b" has brackets that hold no IPv6 address; write it '
+     'as "mqtt://[fd00::1]:1883"'),
+    (MQTT, 'broker = "mqtt://a..b"', '[[link]] 2: broker = "mqtt://a..b" has a malformed host name; write a name that '
+     "can be looked up, or an address"),
     (MQTT, MQTT + '\nca = "/x"', "[[link]] 2: ca is set, but mqtt://broker.plant is not encrypted; write mqtts:// or "
      "remove ca"),
     (MQTT, 'broker = "mqtts://b"\ncert = "/x"',
@@ -107,7 +111,9 @@ ONE_FAULT = [
      "[[link]] 2: fast_period_ms = 200 is longer than period_ms = 100; it must be "
      "the same or shorter"),
     (GROUP, '[[link]]\ntype = "mqtt"\nbroker = "mqtt://broker.plant/"\n\n' + GROUP, "[[link]] 3: broker = "
-     "mqtt://broker.plant is the broker of [[link]] 2 too; a second link to it adds nothing"),
+     "mqtt://broker.plant/ is the broker of [[link]] 2 too; a second link to it adds nothing"),
+    (GROUP, '[[link]]\ntype = "mqtt"\nbroker = "mqtt://Broker.Plant:1883"\n\n' + GROUP, "[[link]] 3: broker = "
+     "mqtt://Broker.Plant:1883 is the broker of [[link]] 2 too; a second link to it adds nothing"),
     (GROUP, '[[link]]\ntype = "udp"\naddress = "directly"\n\n' + GROUP,
      '[[link]] 3: address = "directly" is not defined '
      'in any [node.*]; did you mean "direct"? (define it as udp.directly = "10.0.0.1:7400")'),

@@ -1,4 +1,4 @@
-"""Every rule of docs/protocol.md that a schedule can break, as a schedule. The rule's name stands in the test's name."""
+"""Rules of docs/protocol.md that a schedule can break, as schedules. The rule's name stands in the test's name."""
 from __future__ import annotations
 
 import pytest
@@ -61,7 +61,7 @@ def test_r5_death_notice_of_a_group_not_dropped_waits_for_the_promise() -> None:
     world = steady()
     node = world.nodes[0]
     peer = world.nodes[1]
-    world.nodes[0].alive = False                      # the gate still holds the output: its notice does not name the group
+    world.nodes[0].alive = False                      # the gate still holds the output and does not name the group
     frame = Frame(source=0, incarnation=node.incarnation, stamp=world.local(0) // 1000 + 1, pair_id=7, config_digest=1,
                   kind=FrameKind.FRAME_DEATH, echoes=(Echo(1, 0, 0, peer.incarnation, 1),), rows=(Row(1, 15, 0, 0),))
     world.deliver(1, lambda now: ev.Heard(now, 0, frame))

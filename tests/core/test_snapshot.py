@@ -100,8 +100,8 @@ def test_snapshot_of_settings_with_other_groups_is_refused_and_changes_nothing(g
     core, other = Failover(settings(0)), Failover(settings(0, groups=groups))
     core.step(ev.Start(1_000_000_000, 5))
     before = core.snapshot()
-    with pytest.raises(SnapshotError, match=f"snapshot of {len(other.snapshot())} bytes is none of a core with these settings, which has"
-                                            f" {len(before)}") as caught:
+    with pytest.raises(SnapshotError, match=f"snapshot of {len(other.snapshot())} bytes is none of a core with"
+                                            f" these settings, which has {len(before)}") as caught:
         core.restore(other.snapshot())
     assert isinstance(caught.value, TwinbeatError)
     assert core.snapshot() == before

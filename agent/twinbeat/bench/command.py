@@ -15,6 +15,7 @@ from typing import Any
 
 from twinbeat.bench import keepalived
 from twinbeat.bench.runs import NAMES, ROWS, RUNS, Results, Row, Run
+from twinbeat.bench.steps import step_ns
 from twinbeat.demo import procs
 from twinbeat.demo.broker import find_broker
 from twinbeat.version import __version__
