@@ -42,7 +42,8 @@ def read_key(path: Path | str) -> bytes:
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"{path}: this is no regular file; {make}")
+            what = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise KeyFileError(f"{path}: this is {what}; name another key_file and {make.replace(str(path), 'FILE')}")
         mode = stat.S_IMODE(status.st_mode)
         if mode & OTHERS_MASK:
             raise KeyFileError(f"{path}: {exposure(mode)} (mode {mode:04o}); run: chmod 600 {path}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twinbeat.config import Config, MqttLink, SerialLink, UdpLink
+from twinbeat.errors import DeviceError
 from twinbeat.links.serial import SerialPort
 from twinbeat.run_types import MqttLike, RuntimeLike
 from twinbeat.run_words import Names
@@ -93,10 +94,13 @@ def open_ports(
             serials[number] = SerialPort(
                 number, cfg.link_name(number), path, link.baud, serial_opener(gate_pid), rt.set_serial, soon
             )
-            serials[number].open()
-            # Opening asks the adapter for low latency, so what it still holds back is known only now.
-            warning = usb_warning_of(path, link.period_ms)
-            warnings += [warning] if warning else []
+            try:
+                serials[number].open()
+                # Opening asks the adapter for low latency, so what it still holds back is known only now.
+                warning = usb_warning_of(path, link.period_ms)
+            except DeviceError as error:
+                raise DeviceError(f"link {cfg.link_name(number)}: {error}") from None
+            warnings += [f"link {cfg.link_name(number)}: {warning}"] if warning else []
         elif isinstance(link, UdpLink):
             from twinbeat.links.udp import open_udp
 

@@ -15,14 +15,13 @@ from typing import NamedTuple
 import serial
 
 from twinbeat.errors import DeviceError
-from twinbeat_hardware.tty_check import Holder, console_reason, holders
+from twinbeat_hardware.tty_check import SCREEN, Holder, console_reason, holders
 
 SYS_TTY = Path("/sys/class/tty")
 DEV = Path("/dev")
 LISTED_MAX = 8
 USB_LATENCY_SHARE_MAX = 0.5
 """A USB adapter may hold received bytes back for this part of a period; beyond it the port is refused."""
-NEVER_A_LINK = ("console", "tty", "tty0")
 
 
 class UsbAdapter(NamedTuple):
@@ -116,7 +115,12 @@ def check_device(path: str) -> str:
 
 def refuse_console(path: str, name: str, device_number: int) -> None:
     """DeviceError when a tty is where the kernel or a login writes."""
-    reason = "by its name" if name in NEVER_A_LINK else console_reason(path, device_number)
+    reason = console_reason(path, device_number)
+    if reason == SCREEN:
+        raise DeviceError(
+            f"{path}: {name} is this machine's console ({reason}), where the kernel or a login writes; "
+            f"use the port that the crosslink cable is on: {ports_text()}"
+        )
     if reason:
         raise DeviceError(
             f"{path}: {name} is this machine's console ({reason}), where the kernel or a login writes; "

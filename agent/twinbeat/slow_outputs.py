@@ -60,9 +60,17 @@ class SlowOutputs:
         elif result.outcome is Outcome.CANCELLED:
             log.info("%s: %s called off: %s", place, word, result)
         elif report.cause == FIRST_STOP_CAUSE and not report.on:
-            log.warning("%s: stopping what an earlier agent may have left: %s", place, result)
+            log.warning("%s: stopping what an earlier agent may have left: %s; %s", place, result, remedy(report))
         else:
-            log.error("%s: %s failed (epoch %d, %s): %s", place, word, report.epoch, report.cause, result)
+            why = f"epoch {report.epoch}, {report.cause}"
+            log.error("%s: %s failed (%s): %s; %s", place, word, why, result, remedy(report))
             # A stop that failed bars this node like a contact that disagrees. It must not hold up the release
             # of the fast outputs, which OUTPUT_FAILED would do while they are going off.
             self._failed(group, report.epoch, OutputCode.OUTPUT_FAILED if report.on else OutputCode.OUTPUT_MISMATCH)
+
+
+def remedy(report: SlowReport) -> str:
+    """What to do about a command that did not do its work."""
+    if report.result.outcome is Outcome.TIMED_OUT:
+        return "mend the command, or give it a longer deadline_ms"
+    return f"run {report.result.argv[0]} by hand as the agent's user to see why"

@@ -14,6 +14,10 @@ from .programs import MakeError
 PROC = "/proc"
 """Root of the process file system; tests put a made-up one here."""
 PORT_GLOBS = ("/dev/serial/by-path/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyAMA*", "/dev/ttyS[0-9]")
+SCREEN = "a terminal of its own screen and keyboard"
+"""The reason for /dev/console, /dev/tty and the virtual terminals, which no command line need name."""
+_SCREEN_NAMES = ("console", "tty")
+_SCREEN_MAJOR, _SCREEN_MINORS = 4, 64
 _PORTS_SHOWN_MAX = 8
 _HOLDERS_SHOWN_MAX = 4
 
@@ -34,6 +38,12 @@ def check_port(path: str, error: MakeError) -> None:
     if not stat.S_ISCHR(found.st_mode) or _subsystem(found.st_rdev) not in ("tty", ""):
         raise error(f"port {path} is no serial port: write the path of a tty, such as /dev/ttyUSB0", OutputError)
     console = console_reason(path, found.st_rdev)
+    if console == SCREEN:
+        raise error(
+            f"port {path} is the system console ({console}): the kernel's messages would switch the relay; name the "
+            "port that the relay board is on",
+            OutputBusyError,
+        )
     if console:
         raise error(
             f"port {path} is the system console ({console}): the kernel's messages would switch the relay; take the "
@@ -65,6 +75,9 @@ def busy(path: str, others: list[Holder], error: MakeError) -> OutputError:
 def console_reason(path: str, device: int) -> str:
     """Why this device is a console, in a few words; empty: it is none."""
     numbers = f"{os.major(device)}:{os.minor(device)}"
+    virtual = os.major(device) == _SCREEN_MAJOR and os.minor(device) < _SCREEN_MINORS
+    if virtual or os.path.basename(os.path.realpath(path)) in _SCREEN_NAMES:
+        return SCREEN
     for line in _read_proc("consoles").splitlines():
         if line.split()[-1:] == [numbers]:
             return f"{PROC}/consoles: {line.split()[0]}"

@@ -145,7 +145,11 @@ def test_console_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_names_that_are_never_a_link() -> None:
-    assert "console is this machine's console (by its name)" in fault("/dev/console")
+    for path, name in (("/dev/console", "console"), ("/dev/tty", "tty"), ("/dev/tty0", "tty0"), ("/dev/tty1", "tty1")):
+        if os.path.exists(path):
+            found = fault(path)
+            assert found.startswith(f"{path}: {name} is this machine's console (a terminal of its own screen"), found
+            assert "use the port that the crosslink cable is on: " in found
 
 
 def test_port_that_this_user_may_not_open(line: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:

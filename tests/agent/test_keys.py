@@ -118,9 +118,9 @@ def test_key_that_is_no_hex(tmp_path: Path) -> None:
 
 
 def test_key_that_is_no_file(tmp_path: Path) -> None:
-    assert fault(tmp_path).startswith("this is no regular file; write one with: ")
+    assert fault(tmp_path) == "this is a directory; name another key_file and write one with: twinbeat keygen FILE"
     os.mkfifo(tmp_path / "pipe", 0o600)
-    assert fault(tmp_path / "pipe").startswith("this is no regular file; write one with: ")
+    assert fault(tmp_path / "pipe").startswith("this is no regular file; name another key_file and write one with: ")
 
 
 def test_key_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,14 @@ def test_the_console_is_refused(
     os.close(open_on(port, place).fd)
 
 
+@pytest.mark.parametrize("device", ["/dev/console", "/dev/tty", "/dev/tty0", "/dev/tty1"])
+def test_the_machines_own_screen_is_refused(place: OutputPlace, device: str) -> None:
+    if not os.path.exists(device):
+        pytest.skip(f"no {device} here")
+    text = refused(device, place, OutputBusyError)
+    assert f"port {device} is the system console (a terminal of its own screen and keyboard)" in text
+
+
 def test_a_missing_pyserial_is_named(port: str, place: OutputPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
     assert "the Python package pyserial is not installed" in refused(port, place, OutputError)
