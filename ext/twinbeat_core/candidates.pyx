@@ -2,9 +2,9 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from twinbeat_core.model cimport (
-    ACTIVE, CLAIMING, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, NO_NODE, RELEASING, STANDBY, row_t,
+    ACTIVE, CAUSE_COLD_START, CLAIMING, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, NO_NODE, RELEASING, STANDBY, row_t,
 )
-from twinbeat_core.state cimport core_t, peer_t
+from twinbeat_core.state cimport core_t, group_t, peer_t
 
 cdef enum:
     BARRED_S = 10        # a peer of another configuration or version keeps this node from claiming that long
@@ -96,6 +96,22 @@ cdef int best_target(const core_t* core, int g) noexcept nogil:
     return best
 
 
+cdef bint goes_before(const core_t* core, int g, int node) noexcept nogil:
+    """Whether another candidate has precedence over this node.
+
+    At a cold start: who drove last, then the higher replication position, then the order of the list. Later the order
+    of the list alone.
+    """
+    cdef const group_t* grp = &core.st.group[g]
+    cdef int own = core.cfg.self_node
+    if grp.why == CAUSE_COLD_START:
+        if grp.last_driver == own or grp.last_driver == node:
+            return grp.last_driver == node
+        if core.st.peer[node].sync_position != core.st.sync_position:
+            return core.st.peer[node].sync_position > core.st.sync_position
+    return core.cfg.group[g].rank[node] < core.cfg.group[g].rank[own]
+
+
 cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
     """How long this node waits once nobody else may drive: better candidates first, nobody alone at a cold start."""
     cdef int64_t ranks = 0
@@ -107,7 +123,7 @@ cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
     for i in range(core.cfg.node_count):
         if i == core.cfg.self_node:
             continue
-        if candidate(core, g, i) and core.cfg.group[g].rank[i] < core.cfg.group[g].rank[core.cfg.self_node]:
+        if candidate(core, g, i) and goes_before(core, g, i):
             ranks += 1
         if core.st.peer[i].barred_ns and now - core.st.peer[i].barred_ns < BARRED_S * SECOND:
             barred = core.st.peer[i].barred_ns + BARRED_S * SECOND - start

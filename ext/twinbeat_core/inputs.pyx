@@ -6,7 +6,7 @@ from twinbeat_core.effects cimport report_group
 from twinbeat_core.groups cimport claim, enter, hold_over_of
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_LAPSED, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_STOP,
-    CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_OUT, CMD_STOP, NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH,
+    CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_OUT, CMD_STOP, NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH,
     OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET, RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY,
     event_t, frame_t, row_t,
 )
@@ -118,6 +118,8 @@ cdef void command(core_t* core, const event_t* ev) noexcept nogil:
         leave_service(core, ev.group, BAR_OPERATOR, CAUSE_OPERATOR)
     elif ev.code == CMD_IN:
         core.st.group[ev.group].bars &= ~<uint8_t>BAR_OPERATOR
+    elif ev.code == CMD_LAST_DRIVER:
+        core.st.group[ev.group].last_driver = ev.node
     elif ev.code == CMD_CLEAR:
         core.st.group[ev.group].bars &= ~<uint8_t>BAR_OUTPUT
 

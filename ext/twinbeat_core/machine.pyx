@@ -14,8 +14,8 @@ from twinbeat_core.groups cimport drop_lapsed, enter, groups_deadline, settle
 from twinbeat_core.inputs cimport command, give_unfit, hear_death, hear_output, take_over_targets
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_COLD_START, CAUSE_START, CLAIMING, EPOCH_NODE_BITS, EV_COMMAND, EV_HEALTH, EV_HEARD, EV_LATE,
-    EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, EV_WAKE, FLAG_ASK, FRAME_DEATH, LATE_CANARY, LATE_DECIDER,
-    NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, effects_t, event_t, settings_t,
+    EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, EV_WAKE, FLAG_ASK, FRAME_DEATH, LATE_CANARY,
+    LATE_DECIDER, NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, effects_t, event_t, settings_t,
 )
 from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
 from twinbeat_core.sending cimport compose, schedule, sending_deadline
@@ -51,6 +51,7 @@ cdef void core_init(core_t* core, const settings_t* settings) noexcept nogil:
     for g in range(core.cfg.group_count):
         core.st.group[g].promise.holder = NO_NODE
         core.st.group[g].target = NO_NODE
+        core.st.group[g].last_driver = NO_NODE
 
 
 cdef void start(core_t* core, const event_t* ev) noexcept nogil:

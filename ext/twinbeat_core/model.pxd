@@ -60,6 +60,7 @@ cpdef enum CommandCode:
     CMD_IN = 3             # group returns to service
     CMD_STOP = 4           # the node is about to stop: hand over every group, then go OUT
     CMD_CLEAR = 5          # clear a fault bar
+    CMD_LAST_DRIVER = 6    # group, node: who drove before this start, for the order of a cold start
 
 cpdef enum LateCode:
     LATE_DECIDER = 1       # the decider itself woke late

@@ -38,6 +38,7 @@ class CommandCode(IntEnum):
     CMD_IN = 3
     CMD_STOP = 4
     CMD_CLEAR = 5
+    CMD_LAST_DRIVER = 6
 
 class LateCode(IntEnum):
     LATE_DECIDER = 1

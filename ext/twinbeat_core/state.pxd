@@ -74,6 +74,7 @@ ctypedef struct group_t:
     uint8_t alone             # drives on its own word
     uint8_t off_seen          # RELEASING: the gate has confirmed
     uint8_t why               # why the last promise to another ended: the Cause of a claim that follows
+    uint8_t last_driver       # who drove before this start, as this node remembers; NO_NODE unknown
     uint8_t ceiling_told      # reported once that a claim waits for the disk
     uint32_t epoch            # own epoch while CLAIMING, ACTIVE, RELEASING
     uint32_t drive_epoch      # the epoch at which the gate was told to drive; claims above it may have followed

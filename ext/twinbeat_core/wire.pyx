@@ -26,7 +26,7 @@ class WireCode(IntEnum):
     WIRE_BAD_FORM = 5
 
 
-def check_fits(frame) -> None:
+def _check_fits(frame) -> None:
     """Raises FrameError naming the first field that the wire cannot carry."""
     limits = (("source", 7), ("incarnation", 0xffffffff), ("stamp", (1 << 48) - 1), ("pair_id", 0xffff), ("kind", 1),
               ("flags", 255), ("link_seq", 255), ("health", 255), ("load", 255), ("config_digest", 0xffff),
@@ -49,7 +49,7 @@ def _fits(name, value, highest) -> None:
 cdef int frame_to_c(object frame, frame_t* c) except -1:
     cdef int i
     memset(c, 0, sizeof(frame_t))
-    check_fits(frame)
+    _check_fits(frame)
     if len(frame.echoes) > MAX_NODES or len(frame.rows) > MAX_GROUPS:
         raise FrameError(f"{len(frame.echoes)} echoes and {len(frame.rows)} rows; at most 8 and 64", WIRE_BAD_FORM)
     c.kind, c.version, c.version_max, c.source = frame.kind, frame.version, frame.version_max, frame.source

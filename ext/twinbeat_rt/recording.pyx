@@ -37,7 +37,7 @@ class RecordingError(TwinbeatError):
     exit_code = 2
 
 
-def layout() -> tuple:
+cdef tuple layout():
     """Sizes that must agree between writer and reader: event head, frame head, echo, row."""
     cdef event_t ev
     return (<size_t>&ev.frame - <size_t>&ev, <size_t>&ev.frame.echo - <size_t>&ev.frame, sizeof(echo_t), sizeof(row_t))

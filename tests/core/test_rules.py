@@ -6,7 +6,7 @@ from world import MS, World
 
 from twinbeat_core import events as ev
 from twinbeat_core.frames import Echo, Frame, Row
-from twinbeat_core.model import FrameKind, ReportCode, RowFlag
+from twinbeat_core.model import CommandCode, FrameKind, ReportCode, RowFlag
 
 
 def steady(**config: object) -> World:
@@ -26,6 +26,29 @@ def test_r7_cold_start_settles_on_the_first_in_the_list() -> None:
     assert world.state(1) == "STANDBY"
     assert world.overlap_ms() == 0
     assert causes(world, 0) == ["CAUSE_LISTEN_OVER", "CAUSE_COLD_START", "CAUSE_MAJORITY"]
+
+
+def test_r7_cold_start_prefers_who_drove_last_then_the_higher_position() -> None:
+    world = World()
+    world.start_all()
+    for i in (0, 1):
+        world.deliver(i, lambda now: ev.Command(now, CommandCode.CMD_LAST_DRIVER, 0, 1))
+    world.run_ms(1000)
+    assert world.drivers() == [1]
+    world = World()
+    world.start_all()
+    world.deliver(1, lambda now: ev.Sync(now, position=7))
+    world.run_ms(1000)
+    assert world.drivers() == [1]
+    assert world.overlap_ms() == 0
+
+
+def test_r7_who_drove_last_and_is_gone_holds_nobody_up() -> None:
+    world = World(lonely_start_ms=100.0)
+    world.start(0)
+    world.deliver(0, lambda now: ev.Command(now, CommandCode.CMD_LAST_DRIVER, 0, 1))
+    world.run_ms(600)
+    assert world.drivers() == [0]
 
 
 @pytest.mark.parametrize("gap_ms", [0, 50, 200, 500])

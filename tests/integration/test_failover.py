@@ -43,12 +43,15 @@ def changes(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def assert_off_before_on(tmp_path: Path) -> None:
-    """In every trial the old driver's off came before the new driver's on."""
+    """In every trial the old driver's off came no later than the new driver's on.
+
+    Bytes of both boards that one wake-up of the reader found have one stamp and no order.
+    """
     for trial in changes(tmp_path):
-        after = [(node, on) for at_ns, node, on, _cause in trial["changes"] if at_ns >= 0]
-        driver = trial["driver"]
-        first_on = next(place for place, (node, on) in enumerate(after) if on)
-        assert (driver, False) in after[:first_on], trial
+        after = [change for change in trial["changes"] if change[0] >= 0]
+        on_ns = next(at_ns for at_ns, _node, on, _cause in after if on)
+        off = [at_ns for at_ns, node, on, _cause in after if node == trial["driver"] and not on and at_ns <= on_ns]
+        assert off, trial
         assert after[first_on][0] != driver, trial
 
 
