@@ -37,7 +37,8 @@ from twinbeat.store import Store
 from twinbeat.telemetry import Telemetry
 from twinbeat.verdict import Verdicts
 from twinbeat.version import __version__
-from twinbeat_core.events import LinkChange
+from twinbeat_core.events import Command, LinkChange
+from twinbeat_core.model import CommandCode
 
 if TYPE_CHECKING:
     from twinbeat_core.settings import CoreSettings
@@ -197,6 +198,14 @@ class Session:
         """From a broker's thread: a hint for the core, posted in the loop's thread like every event."""
         self._loop.call_threadsafe(lambda: rt.post(LinkChange(boottime_ns(), link, up)))
 
+    def _tell_last_drivers(self, parts: Parts) -> None:
+        """Who drove before this start: the core orders a cold start by it."""
+        known = parts.store.last_drivers.load()
+        for group, name in enumerate(self._names.groups):
+            if known.get(name) in self._names.nodes:
+                node = self._names.nodes.index(known[name])
+                parts.rt.post(Command(boottime_ns(), CommandCode.CMD_LAST_DRIVER, group, node))
+
     def _begin(self, agent: NodeAgent, outputs: OpenedOutputs, stop: PlannedStop) -> None:
         """Start the threads and services, in the order in which they need each other."""
         cfg, parts, loop = self._cfg, agent.parts, self._loop
@@ -211,6 +220,7 @@ class Session:
         parts.slow.stop_leftovers()
         parts.warnings += parts.rt.start(parts.opened.incarnation, parts.opened.ceiling, parts.opened.disk_lost)
         self._started = True
+        self._tell_last_drivers(parts)
         self._leave.callback(self._stop_once, parts.rt)
         agent.begin()
         twins = TwinWatch(self._names, cfg.pair.name, agent.events, parts.warnings)

@@ -129,6 +129,7 @@ class NodeAgent:
             self._show_state()
             if report.node == State.ACTIVE:
                 self.parts.loop.call_later(ROLE_SETTLE_S, lambda: self._role_lost(report.group, report.epoch))
+            self.parts.loop.call_later(ROLE_SETTLE_S, lambda: self._remember_driver(report.group))
         elif report.code == ReportCode.RP_HANDOVER_REFUSED:
             self.refusals[report.group] = report
 
@@ -233,6 +234,22 @@ class NodeAgent:
             self._ticks_seen = ticks
             self._fed_ns = now_ns
             notifier.alive()
+
+    def _remember_driver(self, group: int) -> None:
+        """Some time after a change of role: put on disk who drives, for the order of the next cold start."""
+        driver = driver_of(self.core_view(), self.names, group)
+        name = self.names.group_name(group)
+        if driver is None:
+            return
+
+        def job() -> None:
+            try:
+                self.parts.store.last_drivers.note(name, driver)
+            except StoreError as error:
+                text = str(error)
+                self.parts.loop.call_threadsafe(lambda: self.events.add("DRIVER_DISK", text, logging.WARNING))
+
+        self.parts.disk.submit("last driver", job)
 
     def _show_state(self) -> None:
         states = [f"{self.names.group_name(group['group'])} {group['state']}" for group in self.core_view()["groups"]]

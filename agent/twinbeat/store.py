@@ -17,6 +17,7 @@ from twinbeat.errors import DeviceError
 
 FORMAT = 1
 FILE_BYTES_MAX = 4096
+DRIVERS_BYTES_MAX = 65536
 COUNTER_MASK = 0xFFFF
 EPOCH_MAX = 0xFFFFFFFF
 
@@ -46,6 +47,7 @@ class Store:
 
     def __init__(self, state_dir: Path, pair: str, node: str) -> None:
         self.path = state_dir / f"{pair}-{node}.epoch"
+        self.last_drivers = LastDrivers(state_dir / f"{pair}-{node}.drivers")
         self.starts = 0
         self.ceiling = 0
 
@@ -94,6 +96,40 @@ class Store:
     def _write(self) -> None:
         try:
             write_whole(self.path, encode(self.starts, self.ceiling))
+        except OSError as error:
+            raise StoreError(
+                f"state file {self.path}: {error.strerror}; make its directory writable for this user "
+                "or choose another with --state-dir"
+            ) from None
+
+
+class LastDrivers:
+    """Who drove each group last, by name. It orders the candidates of a cold start and decides nothing else.
+
+    Losing it costs an order, so there is no checksum: what cannot be read is not known.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._drivers: dict[str, str] = {}
+
+    def load(self) -> dict[str, str]:
+        """Group to node; empty when nothing is known."""
+        try:
+            with self.path.open("rb") as file:
+                values = json.loads(file.read(DRIVERS_BYTES_MAX))
+            self._drivers = {str(group): str(node) for group, node in values.items()}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            self._drivers = {}
+        return dict(self._drivers)
+
+    def note(self, group: str, node: str) -> None:
+        """Put a driver on disk if it is another than the one known. Raises StoreError."""
+        if self._drivers.get(group) == node:
+            return
+        self._drivers[group] = node
+        try:
+            write_whole(self.path, json.dumps(self._drivers).encode() + b"\n")
         except OSError as error:
             raise StoreError(
                 f"state file {self.path}: {error.strerror}; make its directory writable for this user "

@@ -165,3 +165,21 @@ def test_a_run_directory_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match=r"run directory .*: (Not a directory|File exists); .*--run-dir") as caught:
         NodeLock(tmp_path / "file", "p", "n").acquire()
     assert isinstance(caught.value, TwinbeatError)
+
+
+def test_last_driver_is_kept_and_read_back(tmp_path: Path) -> None:
+    first = Store(tmp_path, "pump-7", "gw-a").last_drivers
+    assert first.load() == {}
+    first.note("pump", "gw-b")
+    first.note("fan", "gw-a")
+    assert Store(tmp_path, "pump-7", "gw-a").last_drivers.load() == {"pump": "gw-b", "fan": "gw-a"}
+    before = first.path.stat().st_mtime_ns
+    first.note("pump", "gw-b")
+    assert first.path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"[1, 2]", b"5", b"[" * 5000])
+def test_damaged_file_of_last_drivers_is_nothing_known(tmp_path: Path, content: bytes) -> None:
+    drivers = Store(tmp_path, "pump-7", "gw-a").last_drivers
+    drivers.path.write_bytes(content)
+    assert drivers.load() == {}
