@@ -158,10 +158,11 @@ def timing_terms(settings: Settings) -> list[Term]:
         extra = base - beats - s.link[i].rtt_ns - s.late_ns
         if extra > 0:
             terms.append(Term(i, "other_link", _ms(extra), "so that the next link can answer once this one is silent"))
+        terms.append(Term(i, "whole_ms", _ms(s.link[i].lease_ns - base), "what rounding T_G up to whole ms adds"))
         terms.append(Term(i, "lease", _ms(s.link[i].lease_ns), "T_L: the holder acts this long on an answered frame"))
         terms.append(Term(i, "gate_late", _ms(s.check_ns), "T_chk: lateness of the gate at a deadline"))
         terms.append(Term(i, "release", _ms(s.hold_over_ns), "T_off - T_on: the slowest output"))
         inner = s.link[i].grant_ns - s.link[i].lease_ns - s.check_ns - s.hold_over_ns
-        terms.append(Term(i, "drift_and_rounding", _ms(inner), f"clocks wrong by {s.drift_ppm} ppm; whole ms"))
+        terms.append(Term(i, "drift", _ms(inner), f"clocks wrong by {s.drift_ppm} ppm"))
         terms.append(Term(i, "grant", _ms(s.link[i].grant_ns), "T_G: the voter keeps its promise this long"))
     return terms
