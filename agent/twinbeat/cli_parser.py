@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of everything but `demo` and `bench`, which read their own options."""
     parser = Parser(
         prog="twinbeat",
-        description="Failover for two gateways: one drives the outputs, the other is ready, never both.",
+        description="Failover for two gateways: one drives the outputs, the other is ready.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -268,12 +268,13 @@ def split_broker(url: str) -> tuple[str, int, bool]:
     return host, port or MQTT_PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
-def broker_key(url: str) -> object:
+def broker_key(url: str) -> str:
     """Equal for two URLs of one broker, however they are written."""
     try:
-        return split_broker(url)[:2]
+        host, port, _ = split_broker(url)
     except ValueError:
         return url
+    return f"{host} {port}"
 
 
 def split_address(text: str) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinbeat import run_lean  # noqa: F401 - before what imports hashlib
 from twinbeat.config import Config, core_settings, load_config
 from twinbeat.control import ControlServer
 from twinbeat.errors import ConfigError, DeviceError

@@ -166,7 +166,7 @@ def make_brokers(
     for number, (option, context) in options.items():
         from twinbeat.links.lean_paho import load_paho
 
-        load_paho()
+        load_paho(any(context is not None for _, context in options.values()))
         from twinbeat.links.mqtt import MqttLink as Client
 
         links[number] = Client(

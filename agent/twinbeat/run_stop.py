@@ -13,6 +13,7 @@ log = logging.getLogger("twinbeat")
 
 STOP_LIMIT_S = 2.0
 LOOK_S = 0.02
+LINGER_S = 0.1     # the taker's first votes still come from here, and taking this process down loads the machine
 
 
 class PlannedStop:
@@ -59,5 +60,5 @@ class PlannedStop:
                 log.warning("planned stop: %s is driven by nobody", agent.names.group_name(group))
         elif still or (orphans and peer_alive(view)):
             return False
-        agent.parts.loop.stop()
+        agent.parts.loop.call_later(LINGER_S, agent.parts.loop.stop)
         return True

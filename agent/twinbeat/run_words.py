@@ -154,8 +154,8 @@ OTHER_TEXTS: dict[int, str] = {
     ReportCode.RP_PEER_SILENT: "{node}: silent on every link",
     ReportCode.RP_PEER_DEAD: "{node}: its agent died, says its gate",
     ReportCode.RP_CONFIG_MISMATCH: (
-        "{node}: runs another configuration ({value:04x}, this node {extra:04x}); neither begins to drive until both run "
-        "the same file: compare what twinbeat check prints on both, then restart the agent whose file was wrong"
+        "{node}: runs another configuration ({value:04x}, this node {extra:04x}); neither begins to drive until both "
+        "run the same file: compare what twinbeat check prints on both, then restart the agent whose file was wrong"
     ),
     ReportCode.RP_VERSION_MISMATCH: (
         "{node}: speaks protocol version {value}, this node {own}; it is not understood and this node does not begin "

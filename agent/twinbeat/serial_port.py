@@ -162,9 +162,10 @@ def permission_remedy(path: str) -> str:
 
 def ports_text() -> str:
     """The ports that are there, by the names that survive a reboot."""
-    names = sorted(str(entry) for entry in (DEV / "serial" / "by-path").glob("*"))
+    # Only USB adapters have a link in by-path; a UART is numbered by the board and keeps its name.
+    names = sorted(str(entry) for kind in ("serial/by-path/*", "ttyAMA*") for entry in DEV.glob(kind))
     if not names:
-        names = sorted(str(entry) for kind in ("ttyAMA*", "ttyUSB*", "ttyACM*", "ttyS*") for entry in DEV.glob(kind))
+        names = sorted(str(entry) for kind in ("ttyUSB*", "ttyACM*", "ttyS*") for entry in DEV.glob(kind))
     if not names:
         return "there is no serial port on this machine; check the cable, and on a Raspberry Pi enable the UART"
     more = f" and {len(names) - LISTED_MAX} more" if len(names) > LISTED_MAX else ""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twinbeat_core.model import OutputCode
-
 from twinbeat_hardware.command import Outcome
 from twinbeat_hardware.lane import SlowLane, SlowReport
 from twinbeat_hardware.output import SlowOutput

@@ -129,6 +129,9 @@ cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
             barred = core.st.peer[i].barred_ns + BARRED_S * SECOND - start
             if barred > wait:
                 wait = barred
+    barred = core.st.twin_ns + BARRED_S * SECOND - start
+    if core.st.twin_ns and barred > wait:
+        wait = barred
     if not core.st.fit or core.st.behind:
         ranks += UNFIT_RANKS
     if ranks * core.cfg.stagger_ns > wait:

@@ -104,7 +104,7 @@ cdef bint enter(core_t* core, int g, int trigger, int cause) noexcept nogil:
         report_group(core, RP_STATE, g, old, grp.epoch, following, cause)
     if following == RELEASING:
         begin_release(core, g)
-    elif following == STANDBY or following == OUT:
+    elif (old == CLAIMING or old == RELEASING) and (following == STANDBY or following == OUT):
         end_own_claim(core, g, old)
     elif following == ACTIVE and old == CLAIMING:
         grp.target = NO_NODE
@@ -210,6 +210,7 @@ cdef void settle_standby(core_t* core, int g) noexcept nogil:
     if not promise_free(core, g) or not (core.cfg.voter_mask >> core.cfg.self_node) & 1:
         grp.free_since_ns = 0
         return
+    grp.target = NO_NODE
     if grp.free_since_ns == 0:
         grp.free_since_ns = core.st.now_ns
     if core.st.now_ns < grp.free_since_ns + claim_wait(core, g) or core.st.now_ns < grp.hold_off_ns:

@@ -16,6 +16,9 @@ from twinbeat_core.state cimport core_t, path_t, peer_t
 from twinbeat_core.codec cimport WIRE_OK
 
 
+cdef enum:
+    TWIN_FRAMES = 10     # more than an earlier life can have had under way
+
 cdef int64_t FORGET_FOREIGN_NS = 10000000000
 
 
@@ -154,6 +157,19 @@ cdef void take_content(core_t* core, peer_t* peer, const event_t* ev, int heard)
         peer.row[i] = frame.row[i]
 
 
+cdef void hear_twin(core_t* core, const frame_t* frame) noexcept nogil:
+    """Another node under this name, or the rest of what an earlier life of this one sent: a few frames tell which."""
+    core.st.self_frames += 1
+    if frame.incarnation != core.st.twin:
+        core.st.twin = frame.incarnation
+        core.st.twin_frames = 0
+    elif frame.stamp > core.st.twin_stamp:
+        core.st.twin_frames += 1
+    core.st.twin_stamp = frame.stamp
+    if core.st.twin_frames >= TWIN_FRAMES:
+        core.st.twin_ns = core.st.now_ns
+
+
 cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     """Take in one authenticated frame; HEARD_NOTHING, HEARD_ONE_WAY or HEARD_PROVEN."""
     cdef const frame_t* frame = &ev.frame
@@ -165,7 +181,8 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     if frame.source >= core.cfg.node_count or ev.link >= core.cfg.link_count:
         return HEARD_NOTHING
     if frame.source == core.cfg.self_node:
-        core.st.self_frames += frame.incarnation != core.st.incarnation
+        if frame.incarnation != core.st.incarnation:
+            hear_twin(core, frame)
         return HEARD_NOTHING
     peer = &core.st.peer[frame.source]
     if foreign(core, peer, ev):

@@ -104,6 +104,10 @@ ctypedef struct state_t:
     uint32_t ceiling          # highest epoch that may be promised or claimed: it is on disk
     uint32_t ceiling_asked
     uint32_t self_frames      # own name heard with another incarnation
+    uint32_t twin             # that incarnation
+    uint32_t twin_frames      # how many of it in a row had a newer stamp
+    uint64_t twin_stamp
+    int64_t twin_ns           # when enough of them came to believe that a second node uses this name
     uint32_t illegal          # triggers that the table refuses
     uint32_t sync_position
     uint8_t started

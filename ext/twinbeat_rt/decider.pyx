@@ -17,9 +17,9 @@ from twinbeat_rt.ports cimport receiver_late_ns
 from twinbeat_rt.recorder cimport SNAPSHOT_EVERY_NS, record_event, record_snapshot
 from twinbeat_rt.shared cimport ANSWER_SLOTS, SETUP_DEATH_PIPE, answer_t, late_add, setup_t
 from twinbeat_rt.sysapi cimport (
-    O_CLOEXEC, RT_NEVER, pipe2, rt_close, rt_close_all_but, rt_drain8, rt_epoll_add, rt_epoll_del, rt_epoll_new,
-    rt_epoll_wait, rt_fifo, rt_load, rt_load_i, rt_now, rt_prefault_stack, rt_send_fd, rt_sleep_ns, rt_store,
-    rt_timer_set, rt_unshare_files,
+    O_CLOEXEC, RT_NEVER, pipe2, rt_breath_t, rt_breathe, rt_close, rt_close_all_but, rt_epoll_add,
+    rt_epoll_add_edge, rt_epoll_del, rt_epoll_wait, rt_fifo, rt_load, rt_load_i, rt_name_thread, rt_now,
+    rt_prefault_stack, rt_send_fd, rt_store, rt_timer_set, rt_unshare_files,
 )
 from twinbeat_rt.worker cimport (
     EVENT_SLOTS, NOTE_GATE_GONE, NOTE_OUTPUT, NOTE_ZOMBIE, RX_SLOTS, heard_t, io_t, note_t, ring_empty, ring_t,
@@ -35,9 +35,7 @@ cdef enum:
     BATCH = 8
     LATE_AGAIN_NS = 1000000
     STOOD_STILL_NS = 100000000   # a wake-up this late: the whole process was stopped, Python included
-    SPIN_WINDOW_NS = 10000000
-    SPIN_LIMIT = 2000
-    SPIN_SLEEP_NS = 200000
+    BREATH_NS = 1000000
     ZOMBIE_LOOK_NS = 200000000
 
 
@@ -120,6 +118,13 @@ cdef void tell_output(rt_t* rt, int group, int code, uint32_t epoch, int64_t at_
     feed(rt)
 
 
+cdef void say_stuck(rt_t* rt, int group, uint32_t epoch) noexcept nogil:
+    """A failure that the core heard while it drove made it let go. This answers that order: the output may be on."""
+    clear_event(rt, EV_OUTPUT, OUTPUT_FAILED)
+    rt.ev.group, rt.ev.epoch = group, epoch
+    feed(rt)
+
+
 cdef void drain_answers(rt_t* rt) noexcept nogil:
     cdef answer_t* slot
     cdef answer_t a
@@ -129,6 +134,8 @@ cdef void drain_answers(rt_t* rt) noexcept nogil:
         rt_store(&rt.page.answer_tail, rt.page.answer_tail + 1)
         if a.request and a.group < rt.settings.group_count:
             tell_output(rt, a.group, a.code, <uint32_t>a.epoch, a.at_ns, a.error)
+            if a.stuck:
+                say_stuck(rt, a.group, <uint32_t>a.epoch)
 
 
 cdef void lose_gate(rt_t* rt) noexcept nogil:
@@ -143,6 +150,7 @@ cdef void lose_gate(rt_t* rt) noexcept nogil:
         put_note(rt)
     for i in range(rt.settings.group_count):
         tell_output(rt, i, OUTPUT_FAILED, <uint32_t>rt_load(&rt.page.order[i].epoch), rt_now(), 0)
+        say_stuck(rt, i, <uint32_t>rt_load(&rt.page.order[i].epoch))
 
 
 cdef void watch_python(rt_t* rt, int64_t now) noexcept nogil:
@@ -225,13 +233,15 @@ cdef void own_table(rt_t* rt) noexcept nogil:
 
 
 cdef void begin(rt_t* rt) noexcept nogil:
+    rt_name_thread(b"tb-decider")
     rt_prefault_stack()
     if rt.fifo:
         rt.sched_error = -rt_fifo(FIFO_DECIDER)
     own_table(rt)
-    rt_epoll_add(rt.ep, rt.timer, TAG_TIMER)
-    rt_epoll_add(rt.ep, rt.wake, TAG_WAKE)
-    rt_epoll_add(rt.ep, rt.answer_bell, TAG_ANSWER)
+    # A bell is never read: each ring is one edge, and its count has room for more rings than there are nanoseconds.
+    rt_epoll_add_edge(rt.ep, rt.timer, TAG_TIMER)
+    rt_epoll_add_edge(rt.ep, rt.wake, TAG_WAKE)
+    rt_epoll_add_edge(rt.ep, rt.answer_bell, TAG_ANSWER)
     rt_epoll_add(rt.ep, rt.gate_pidfd, TAG_GATE)
     rt.armed_ns = 0
     rt_store(&rt.running, 1)
@@ -241,13 +251,7 @@ cdef void one_round(rt_t* rt, uint64_t* tags, int n) noexcept nogil:
     cdef int i
     cdef int gate_ended = 0
     for i in range(n):
-        if tags[i] == TAG_TIMER:
-            rt_drain8(rt.timer)
-        elif tags[i] == TAG_WAKE:
-            rt_drain8(rt.wake)
-        elif tags[i] == TAG_ANSWER:
-            rt_drain8(rt.answer_bell)
-        else:
+        if tags[i] == TAG_GATE:
             gate_ended = 1
     doubt(rt)
     drain_frames(rt)
@@ -264,23 +268,19 @@ cdef void* decider_body(void* arg) noexcept nogil:
     cdef rt_t* rt = <rt_t*>arg
     cdef uint64_t tags[BATCH]
     cdef uint32_t events[BATCH]
-    cdef int64_t window_ns = rt_now()
-    cdef int count = 0
+    cdef rt_breath_t breath
+    cdef int64_t before_ns
     cdef int n = 0
+    breath.window_ns, breath.waited_ns = rt_now(), 0
     begin(rt)
     record_snapshot(rt)
     rt.rec.next_snapshot_ns = rt_now() + SNAPSHOT_EVERY_NS
     while not rt_load(&rt.stop):
         one_round(rt, tags, n)
-        arm(rt, rt_now())
+        before_ns = rt_now()
+        arm(rt, before_ns)
         n = rt_epoll_wait(rt.ep, tags, events, BATCH, -1)
         rt.wakeups += 1
-        if rt_now() - window_ns > SPIN_WINDOW_NS:
-            window_ns = rt_now()
-            count = 0
-        count += 1
-        if count > SPIN_LIMIT:
-            rt.spins += 1
-            rt_sleep_ns(SPIN_SLEEP_NS)
+        rt.spins += rt_breathe(&breath, before_ns, rt_now(), BREATH_NS)
     rt_store(&rt.running, 0)
     return NULL

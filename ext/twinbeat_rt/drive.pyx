@@ -17,6 +17,7 @@ from twinbeat_rt.sysapi cimport (
 cdef enum:
     RETRY_NS = 500000            # a device that takes no more bytes is asked again this often
     GIVE_UP_NS = 100000000       # and no longer than this
+    REPAIR_NS = 100000000        # an off-level that failed is written again this often, for as long as the gate lives
     MISMATCH = 10000             # error value of a read-back that disagrees; above every errno
 
 
@@ -37,6 +38,7 @@ cdef void answer(gate_t* g, int index, int code, int why) noexcept nogil:
     slot.why = why
     slot.error = group.error
     slot.output = group.error_output
+    slot.stuck = group.failed and group.error != MISMATCH
     rt_store(&g.page.answer_head, head + 1)
     rt_ring_bell(g.answer_bell)
 
@@ -86,6 +88,47 @@ cdef void note_fault(gate_t* g, group_t* group, int output, int code) noexcept n
         group.error_output = output
 
 
+cdef void end_repair(gate_t* g, group_t* group) noexcept nogil:
+    """Note after a switch-off whether outputs of the group may still be on."""
+    cdef int i
+    cdef int was = group.failed
+    group.failed = 0
+    for i in range(g.output_count):
+        if g.output[i].error and &g.group[g.output[i].group] == group:
+            group.failed = 1
+    if group.failed:
+        g.repair_ns = rt_now() + REPAIR_NS
+    elif was and g.dead:
+        g.repaired = 1
+
+
+cdef void drive_repair(gate_t* g) noexcept nogil:
+    """Off once more where it failed: a device that was full or unplugged may be back."""
+    cdef group_t* group
+    cdef int i, k
+    if rt_now() < g.repair_ns:
+        return
+    for i in range(g.group_count):
+        group = &g.group[i]
+        if not group.failed or group.level != LEVEL_OFF:
+            continue
+        group.level, group.why, group.repairing = LEVEL_TURNING_OFF, WHY_ORDER, 1
+        group.error, group.error_output = 0, -1
+        for k in range(g.output_count):
+            if g.output[k].group == i and g.output[k].error:
+                begin(g, &g.output[k], 0)
+        finish_off(g, i)
+
+
+cdef int drive_failed(gate_t* g) noexcept nogil:
+    """Is there a group whose off-level failed?"""
+    cdef int i
+    for i in range(g.group_count):
+        if g.group[i].failed:
+            return 1
+    return 0
+
+
 cdef void finish_off(gate_t* g, int index) noexcept nogil:
     cdef group_t* group = &g.group[index]
     cdef int64_t now = rt_now()
@@ -107,6 +150,11 @@ cdef void finish_off(gate_t* g, int index) noexcept nogil:
         code = OUTPUT_MISMATCH
     elif group.why == WHY_FAULT:
         code = OUTPUT_FAILED
+    end_repair(g, group)
+    if group.repairing and group.failed:
+        group.repairing = 0              # said already
+        return
+    group.repairing = 0
     answer(g, index, code, group.why)
 
 
@@ -199,6 +247,7 @@ cdef void take(gate_t* g, int index) noexcept nogil:
         group.error_output = -1
         if group.level == LEVEL_TURNING_OFF:
             group.why = WHY_ORDER
+            group.repairing = 0          # this order wants an answer
         else:
             turn_off(g, index, WHY_ORDER)
     if not request & 1 or group.level == LEVEL_TURNING_OFF:
@@ -303,4 +352,6 @@ cdef int64_t drive_next_ns(gate_t* g) noexcept nogil:
                 next_ns = g.group[i].armed_ns
     if drive_busy(g) and rt_now() + RETRY_NS < next_ns:
         next_ns = rt_now() + RETRY_NS
+    if drive_failed(g) and g.repair_ns < next_ns:
+        next_ns = g.repair_ns
     return next_ns

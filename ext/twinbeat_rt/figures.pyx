@@ -63,6 +63,7 @@ cdef dict figures_of(rt_t* rt):
         "scheduling": {
             "decider_errno": rt.sched_error, "tty_errno": rt.tty.sched_error, "udp_errno": rt.udp.sched_error,
             "own_table_errno": rt.unshare_error, "gate_gone": bool(rt.gate_gone),
+            "tty_breaths": rt.tty.spins, "udp_breaths": rt.udp.spins,
         },
         "recorder": {"bytes": min(rt_load(&rt.rec.head), rt.rec.cap), "capacity": rt.rec.cap},
     }

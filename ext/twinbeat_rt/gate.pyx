@@ -64,7 +64,6 @@ cdef class Gate:
         Before the runtime has started this simply ends the gate.
         """
         cdef setup_t message
-        cdef int ended
         if not self.alive():
             return True
         rt_store(&self.page.planned, 1)
@@ -74,6 +73,13 @@ cdef class Gate:
             self.ask(&message, -1)
         except GateError:
             pass
+        return self.wait_end(timeout_ms)
+
+    def wait_end(self, int timeout_ms) -> bool:
+        """Wait until the gate has ended by itself. True when the process is gone."""
+        cdef int ended
+        if self.reaped or self.pid_fd < 0:
+            return True
         with nogil:
             ended = rt_wait_in(self.pid_fd, timeout_ms)
         if ended:

@@ -4,19 +4,20 @@ from libc.string cimport memcpy, memset
 
 from twinbeat_core.model cimport KEY_BYTES, MAX_GROUPS, MAX_LINKS
 from twinbeat_rt.drive cimport (
-    drive_all_off, drive_busy, drive_deadlines, drive_exit, drive_next_ns, drive_orders, drive_pending, drive_safe,
+    drive_all_off, drive_busy, drive_deadlines, drive_exit, drive_failed, drive_next_ns, drive_orders, drive_pending,
+    drive_repair, drive_safe,
 )
-from twinbeat_rt.notice cimport notice_begin, notice_done, notice_go_on, notice_next_ns
+from twinbeat_rt.notice cimport notice_again, notice_begin, notice_done, notice_go_on, notice_next_ns
 from twinbeat_rt.shared cimport (
     ARGV_BYTES, LEVEL_OFF, MAX_HELD, MAX_OUTPUTS, OUT_BYTES, OUT_GPIO, PATTERN_BYTES, SETUP_DEATH_PIPE, SETUP_END,
     SETUP_HOLD, SETUP_IDENTITY, SETUP_LINK, SETUP_OUTPUT, SETUP_REALTIME, SETUP_SAFE, WHY_DEATH, gate_t,
     notice_link_t, output_t, setup_answer_t, setup_t, shared_t,
 )
 from twinbeat_rt.sysapi cimport (
-    RT_NEVER, rt_become_gate, rt_close, rt_close_all_but, rt_death_signal_fd, rt_death_signal_read, rt_drain8,
-    rt_epoll_add, rt_epoll_del, rt_epoll_new, rt_epoll_wait, rt_exit, rt_fifo, rt_load, rt_lock_memory,
-    rt_map_private, rt_nonblock, rt_now, rt_pidfd, rt_prefault_stack, rt_recv_fd, rt_send_fd, rt_sleep_ns, rt_store,
-    rt_store_i, rt_timer_new, rt_timer_set,
+    RT_NEVER, rt_become_gate, rt_breath_t, rt_breathe, rt_close, rt_close_all_but, rt_death_signal_fd,
+    rt_death_signal_read, rt_epoll_add, rt_epoll_add_edge, rt_epoll_del, rt_epoll_new, rt_epoll_wait, rt_exit,
+    rt_fifo, rt_load, rt_load_i, rt_lock_memory, rt_map_private, rt_nonblock, rt_now, rt_pidfd, rt_prefault_stack, rt_recv_fd,
+    rt_send_fd, rt_store, rt_store_i, rt_timer_new, rt_timer_set,
 )
 
 cdef enum:
@@ -30,9 +31,8 @@ cdef enum:
     FIFO_GATE = 60
     EINVAL_ = 22
     ENOSPC_ = 28
-    SPIN_WINDOW_NS = 10000000
-    SPIN_LIMIT = 2000            # wake-ups in that window; above, the gate yields on purpose
-    SPIN_SLEEP_NS = 300000
+    LAST_TRY_NS = 1000000000     # so long after the agent's death an output that failed to go off is still tried
+    BREATH_NS = 1000000          # a gate that finds work at every turn yields on purpose
 
 
 cdef void start(gate_t* g, shared_t* page, int agent, int socket, int bell, int answer_bell) noexcept nogil:
@@ -50,8 +50,8 @@ cdef void start(gate_t* g, shared_t* page, int agent, int socket, int bell, int 
     g.ep = rt_epoll_new()
     g.timer = rt_timer_new()
     rt_epoll_add(g.ep, socket, TAG_SOCKET)
-    rt_epoll_add(g.ep, bell, TAG_BELL)
-    rt_epoll_add(g.ep, g.timer, TAG_TIMER)
+    rt_epoll_add_edge(g.ep, bell, TAG_BELL)
+    rt_epoll_add_edge(g.ep, g.timer, TAG_TIMER)
     g.death_signal = rt_death_signal_fd(g.ep, TAG_SIGN_SIGNAL)
     g.agent_pidfd = rt_pidfd(agent)
     if g.agent_pidfd >= 0:
@@ -199,17 +199,6 @@ cdef void after_death(gate_t* g) noexcept nogil:
     notice_begin(g)
 
 
-cdef void guard_spin(gate_t* g, int64_t* window_ns, int* count) noexcept nogil:
-    cdef int64_t now = rt_now()
-    if now - window_ns[0] > SPIN_WINDOW_NS:
-        window_ns[0] = now
-        count[0] = 0
-    count[0] += 1
-    if count[0] > SPIN_LIMIT:
-        g.page.spins += 1
-        rt_sleep_ns(SPIN_SLEEP_NS)
-
-
 cdef void one_round(gate_t* g, uint64_t* tags, int n, int* acted) noexcept nogil:
     cdef int i
     for i in range(n):                   # signs of death before anything that could drive
@@ -221,18 +210,19 @@ cdef void one_round(gate_t* g, uint64_t* tags, int n, int* acted) noexcept nogil
     for i in range(n):
         if tags[i] == TAG_SOCKET:
             read_socket(g)
-        elif tags[i] == TAG_BELL:
-            rt_drain8(g.bell)
-        elif tags[i] == TAG_TIMER:
-            rt_drain8(g.timer)
     drive_deadlines(g)
     drive_pending(g)
+    drive_repair(g)
     drive_orders(g)
     if g.ending:
         g.done = not drive_busy(g)
     elif g.dead and acted[0]:
+        if g.repaired:
+            g.repaired = 0
+            notice_again(g)
         notice_go_on(g)
-        g.done = notice_done(g) and not drive_busy(g)
+        g.done = notice_done(g) and not drive_busy(g) and not (
+            drive_failed(g) and rt_now() < rt_load_i(&g.page.dead_at_ns) + LAST_TRY_NS)
 
 
 cdef void gate_main(shared_t* page, int agent, int socket, int bell, int answer_bell) noexcept nogil:
@@ -241,8 +231,8 @@ cdef void gate_main(shared_t* page, int agent, int socket, int bell, int answer_
     cdef uint32_t events[BATCH]
     cdef int keep[6]
     cdef int64_t armed_ns = RT_NEVER
-    cdef int64_t next_ns, window_ns
-    cdef int count = 0
+    cdef int64_t next_ns, before_ns
+    cdef rt_breath_t breath
     cdef int acted = 0
     cdef int n
     cdef gate_t* g
@@ -255,17 +245,18 @@ cdef void gate_main(shared_t* page, int agent, int socket, int bell, int answer_
         rt_exit(1)
     start(g, page, agent, socket, bell, answer_bell)
     rt_store(&page.ready, 1)
-    window_ns = rt_now()
+    breath.window_ns, breath.waited_ns = rt_now(), 0
     while not g.done:
         next_ns = drive_next_ns(g)
         if notice_next_ns(g) < next_ns:
             next_ns = notice_next_ns(g)
-        if next_ns != armed_ns or next_ns <= rt_now():
+        before_ns = rt_now()
+        if next_ns != armed_ns or next_ns <= before_ns:
             rt_timer_set(g.timer, next_ns)
             armed_ns = next_ns
         n = rt_epoll_wait(g.ep, tags, events, BATCH, -1)
         page.wakeups += 1
-        guard_spin(g, &window_ns, &count)
+        page.spins += rt_breathe(&breath, before_ns, rt_now(), BREATH_NS)
         one_round(g, tags, n, &acted)
         if g.dead and not acted and not g.ending:
             acted = 1                    # the socket's end came as the only sign

@@ -58,6 +58,10 @@ cdef make_threads_known(rt_t* rt):
     for i in range(rt.settings.link_count):
         shortest = min(shortest, rt.settings.link[i].period_ns)
     rt.late_limit_ns = shortest
+    # A wait of exactly one period would end at the same moment as the bell of the next beat: two wake-ups for one.
+    cdef int wait_ms = <int>max(2, (shortest * 13 + 9999999) // 10000000)
+    rt.tty.wait_ms = rt.udp.wait_ms = wait_ms
+    rt.tty.tick_ns = rt.udp.tick_ns = <int64_t>wait_ms * 1000000 - shortest * 3 // 10
 
 
 cdef close_descriptors(rt_t* rt):

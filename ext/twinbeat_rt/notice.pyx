@@ -171,6 +171,13 @@ cdef void notice_begin(gate_t* g) noexcept nogil:
             break
 
 
+cdef void notice_again(gate_t* g) noexcept nogil:
+    """A group that could not be named at first went off after all."""
+    if g.identity_known and rt_load(&g.page.incarnation):
+        g.notices_left = REPEATS
+        g.next_notice_ns = rt_now()
+
+
 cdef void notice_go_on(gate_t* g) noexcept nogil:
     cdef int64_t now = rt_now()
     cdef int64_t ready

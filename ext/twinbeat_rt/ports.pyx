@@ -12,11 +12,10 @@ from twinbeat_core.codec cimport (
     serial_reader_init, wire_decode,
 )
 from twinbeat_rt.sysapi cimport (
-    EAGAIN, ECANCELED, EIO, EPOLLERR, EPOLLHUP, rt_close, rt_drain8, rt_epoll_add, rt_epoll_del,
-    rt_epoll_wait, rt_fifo, rt_load_i, rt_load, rt_nonblock, rt_now, rt_prefault_stack, rt_queued_out, rt_read,
-    rt_recv_from, rt_ring_bell, rt_same_address, rt_send_to, rt_sleep_ns, rt_store, rt_store_i,
-    rt_tty_block_empty, rt_write,
-    sockaddr_storage,
+    EAGAIN, ECANCELED, EIO, EPOLLERR, EPOLLHUP, rt_breath_t, rt_breathe, rt_close, rt_epoll_add, rt_epoll_add_edge,
+    rt_epoll_del, rt_epoll_wait, rt_fifo, rt_load, rt_load_i, rt_name_thread, rt_nonblock, rt_now, rt_prefault_stack,
+    rt_queued_out, rt_read, rt_recv_from, rt_ring_bell, rt_same_address, rt_send_to, rt_store, rt_store_i,
+    rt_tty_block_empty, rt_write, sockaddr_storage,
 )
 from twinbeat_rt.worker cimport (
     PORT_SLOTS, RX_SLOTS, TX_SLOTS, heard_t, io_t, packet_t, port_change_t, port_t, ring_empty, ring_full,
@@ -26,14 +25,11 @@ from twinbeat_rt.worker cimport (
 cdef enum:
     TAG_BELL = 100
     BATCH = 10
-    TICK_MS = 10                 # liveness stamp while nothing arrives
     RETRY_MS = 1                 # while a driver takes no bytes
     READS = 8                    # per wake-up and port: bounded work
     CHUNK = 512
     DRIVER_BYTES = 1100          # two long frames; more in the driver would delay the gate's notice
-    SPIN_WINDOW_NS = 10000000
-    SPIN_LIMIT = 500
-    SPIN_SLEEP_NS = 300000
+    BREATH_NS = 2000000          # a flood must not hold a core at real-time priority
 
 
 cdef int read_frame(rt_t* rt, int link, const uint8_t* data, int size, heard_t* slot) noexcept nogil:
@@ -57,10 +53,10 @@ cdef int read_frame(rt_t* rt, int link, const uint8_t* data, int size, heard_t* 
 
 
 cdef int64_t receiver_late_ns(io_t* io, int64_t now) noexcept nogil:
-    """How much longer than its tick this thread has not come round; <= 0: it runs, or has nothing to read."""
+    """How much longer than a period this thread has not come round; <= 0: it runs, or has nothing to read."""
     if rt_load(&io.attached) == 0:
         return 0
-    return now - rt_load_i(&io.stamp_ns) - TICK_MS * 1000000
+    return now - rt_load_i(&io.stamp_ns) - io.tick_ns
 
 
 cdef int pass_on(rt_t* rt, io_t* io, int link, const uint8_t* data, int size, int64_t rx_at_ns) noexcept nogil:
@@ -101,11 +97,14 @@ cdef void flush(rt_t* rt, io_t* io, int link) noexcept nogil:
         port.out_size = 0
         rt.count[link].tx_dropped += 1
         return
-    if rt_queued_out(port.fd) > DRIVER_BYTES:
-        return
+    if port.queued + port.out_size > DRIVER_BYTES:
+        port.queued = rt_queued_out(port.fd)
+        if port.queued + port.out_size > DRIVER_BYTES:
+            return
     n = rt_write(port.fd, &port.out[port.out_at], port.out_size - port.out_at)
     if n > 0:
         port.out_at += n
+        port.queued += n
         if port.out_at >= port.out_size:
             port.out_size = 0
             rt.count[link].tx_frames += 1
@@ -136,7 +135,9 @@ cdef void send_udp(rt_t* rt, io_t* io) noexcept nogil:
     while not ring_empty(&io.tx):
         packet = &io.tx_slot[io.tx.tail % TX_SLOTS]
         port = &io.port[packet.link]
-        if port.fd >= 0:
+        if port.fd >= 0 and rt_now() > packet.good_until_ns:
+            rt.count[packet.link].tx_dropped += 1
+        elif port.fd >= 0:
             bad = 0
             for i in range(port.peer_count):
                 if rt_send_to(port.fd, packet.data, packet.size, &port.peer[i], port.peer_bytes) < 0:
@@ -155,6 +156,7 @@ cdef void read_tty(rt_t* rt, io_t* io, int link, uint32_t events) noexcept nogil
     cdef int k, n, used, size
     cdef int left = 0
     cdef int heard = 0
+    cdef int thorough = port.unread or events & (EPOLLHUP | EPOLLERR)
     for k in range(READS):
         n = rt_read(port.fd, data, CHUNK)
         if n <= 0:
@@ -167,9 +169,12 @@ cdef void read_tty(rt_t* rt, io_t* io, int link, uint32_t events) noexcept nogil
             left -= used
             if size > 0:
                 heard += pass_on(rt, io, link, port.reader.frame, size, at)
-    rt.count[link].noise = port.reader.noise
+        if n < CHUNK and not thorough:
+            break                        # there was no more; what comes now is a new edge
+    rt.count[link].noise = port.noise_before + port.reader.noise
     if heard:
         rt_ring_bell(rt.wake)
+    port.unread = n > 0 and (n == CHUNK or thorough)     # the bound was reached: an edge is reported once only
     if n == 0 or (n < 0 and n != -EAGAIN):
         fault(rt, io, link, -n if n else EIO)
     elif n == -EAGAIN and events & (EPOLLHUP | EPOLLERR):
@@ -210,7 +215,8 @@ cdef void take_changes(rt_t* rt, io_t* io) noexcept nogil:
             rt_epoll_del(io.ep, port.fd)
             rt_close(port.fd)
             rt_store(&io.attached, io.attached - 1)
-        port.fd, port.out_size = change.fd, 0
+        port.fd, port.out_size, port.queued = change.fd, 0, 0
+        port.noise_before = rt.count[change.link].noise
         port.peer_count, port.peer_bytes = change.peer_count, change.peer_bytes
         for i in range(change.peer_count):
             port.peer[i] = change.peer[i]
@@ -219,7 +225,10 @@ cdef void take_changes(rt_t* rt, io_t* io) noexcept nogil:
             rt_nonblock(port.fd)
             rt_tty_block_empty(port.fd)
             rt_store(&io.attached, io.attached + 1)
-            if rt_epoll_add(io.ep, port.fd, change.link) < 0:
+            # A level-triggered tty is asked again after each event, and its poll may wait for the kernel worker.
+            port.unread = 1 if io == &rt.tty else 0
+            if (rt_epoll_add_edge(io.ep, port.fd, change.link) if io == &rt.tty
+                    else rt_epoll_add(io.ep, port.fd, change.link)) < 0:
                 fault(rt, io, change.link, ECANCELED)
         ring_take(&io.change)
 
@@ -232,12 +241,30 @@ cdef int pending(io_t* io) noexcept nogil:
     return 0
 
 
+cdef int wait_ms_of(io_t* io, int waiting) noexcept nogil:
+    """How long the next wait may last: not at all while a port holds bytes that were not taken."""
+    cdef int i
+    for i in range(MAX_LINKS):
+        if io.port[i].unread and io.port[i].fd >= 0:
+            return 0
+    return RETRY_MS if waiting else io.wait_ms
+
+
+cdef void read_rest(rt_t* rt, io_t* io) noexcept nogil:
+    """Ports whose last round ended at its bound, or that were plugged in just now."""
+    cdef int i
+    for i in range(MAX_LINKS):
+        if io.port[i].unread and io.port[i].fd >= 0:
+            read_tty(rt, io, i, 0)
+
+
 cdef void begin(rt_t* rt, io_t* io) noexcept nogil:
     cdef int i
+    rt_name_thread(b"tb-tty" if io == &rt.tty else b"tb-udp")
     rt_prefault_stack()
     if rt.fifo:
         io.sched_error = -rt_fifo(io.priority)
-    rt_epoll_add(io.ep, io.bell, TAG_BELL)
+    rt_epoll_add_edge(io.ep, io.bell, TAG_BELL)
     rt_store_i(&io.stamp_ns, rt_now())
     rt_store(&io.running, 1)
 
@@ -245,17 +272,20 @@ cdef void begin(rt_t* rt, io_t* io) noexcept nogil:
 cdef void loop(rt_t* rt, io_t* io, int serial) noexcept nogil:
     cdef uint64_t tags[BATCH]
     cdef uint32_t events[BATCH]
-    cdef int64_t window_ns = rt_now()
-    cdef int count = 0
-    cdef int i, n
+    cdef rt_breath_t breath
+    cdef int64_t before_ns, after_ns
+    cdef int i, n, waiting
+    breath.window_ns, breath.waited_ns = rt_now(), 0
     begin(rt, io)
     while not rt_load(&io.stop):
-        rt_store_i(&io.stamp_ns, rt_now())
-        n = rt_epoll_wait(io.ep, tags, events, BATCH, RETRY_MS if pending(io) else TICK_MS)
-        rt_store_i(&io.stamp_ns, rt_now())
-        for i in range(n):
-            if tags[i] == TAG_BELL:
-                rt_drain8(io.bell)
+        waiting = pending(io)
+        before_ns = rt_now()
+        rt_store_i(&io.stamp_ns, before_ns)
+        n = rt_epoll_wait(io.ep, tags, events, BATCH, wait_ms_of(io, waiting))
+        after_ns = rt_now()
+        rt_store_i(&io.stamp_ns, after_ns)
+        if serial:
+            read_rest(rt, io)
         take_changes(rt, io)
         if serial:
             send_tty(rt, io)
@@ -267,16 +297,10 @@ cdef void loop(rt_t* rt, io_t* io, int serial) noexcept nogil:
                     read_tty(rt, io, <int>tags[i], events[i])
                 else:
                     read_udp(rt, io, <int>tags[i], events[i])
-        if serial:
+        if waiting:
             for i in range(MAX_LINKS):
                 flush(rt, io, i)
-        if rt_now() - window_ns > SPIN_WINDOW_NS:
-            window_ns = rt_now()
-            count = 0
-        count += 1
-        if count > SPIN_LIMIT:           # a flood must not hold a core at real-time priority
-            io.spins += 1
-            rt_sleep_ns(SPIN_SLEEP_NS)
+        io.spins += rt_breathe(&breath, before_ns, after_ns, BREATH_NS)
     rt_store(&io.running, 0)
 
 

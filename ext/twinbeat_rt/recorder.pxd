@@ -10,6 +10,7 @@ cdef enum:
     SNAPSHOT_EVERY_NS = 10000000000
 
 cdef uint64_t digest_effects(const effects_t* fx, int64_t deadline_ns) noexcept nogil
+cdef void take_bytes(recorder_t* rec, uint64_t at, char* out, uint64_t size) noexcept nogil
 cdef void record_event(rt_t* rt) noexcept nogil
 cdef void record_snapshot(rt_t* rt) noexcept nogil
 cdef int pack_event(const event_t* ev, char* out) noexcept nogil

@@ -86,6 +86,16 @@ cdef void put_bytes(recorder_t* rec, uint64_t at, const char* data, uint64_t siz
     memcpy(rec.ring, data + first, size - first)
 
 
+cdef void take_bytes(recorder_t* rec, uint64_t at, char* out, uint64_t size) noexcept nogil:
+    """Copy out of the ring; the decider may write meanwhile."""
+    cdef uint64_t start = at % rec.cap
+    cdef uint64_t first = rec.cap - start
+    if first > size:
+        first = size
+    memcpy(out, rec.ring + start, first)
+    memcpy(out + first, rec.ring, size - first)
+
+
 cdef uint64_t record_bytes(recorder_t* rec, uint64_t at) noexcept nogil:
     # Records are multiples of eight bytes and so is the ring: a head is never split.
     cdef uint32_t payload

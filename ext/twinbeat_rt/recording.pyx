@@ -105,7 +105,7 @@ class Replay(NamedTuple):
     differences: list
 
 
-cdef int first_snapshot(bytes records):
+cdef Py_ssize_t first_snapshot(records):
     """Offset of the first record that a replay can begin with, or -1."""
     cdef Py_ssize_t at = 0
     while at + 8 <= len(records):
@@ -116,17 +116,21 @@ cdef int first_snapshot(bytes records):
     return -1
 
 
-def write_recording(str path, CoreSettings settings not None, bytes records not None) -> int:
-    """Write a recording whole or not at all (a neighbour file, fsync, rename). Bytes written. OSError as usual."""
+def write_recording(str path, CoreSettings settings not None, records not None) -> int:
+    """Write a recording whole or not at all (a neighbour file, fsync, rename). Bytes written. OSError as usual.
+
+    `records` (bytes or a view of them) may be megabytes: they are not copied.
+    """
     at = first_snapshot(records)
-    records = records[at:] if at >= 0 else b""
+    records = memoryview(records)[at:] if at >= 0 else memoryview(b"")
     blob = settings.to_bytes()
-    data = HEADER.pack(MAGIC, VERSION, 0, *layout(), len(blob), len(records)) + blob + records
-    data += struct.pack("<I", zlib.crc32(data))
+    head = HEADER.pack(MAGIC, VERSION, 0, *layout(), len(blob), len(records)) + blob
+    end = struct.pack("<I", zlib.crc32(records, zlib.crc32(head)))
     part = path + ".part"
     try:
         with open(part, "wb") as file:
-            file.write(data)
+            for piece in (head, records, end):
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -134,7 +138,7 @@ def write_recording(str path, CoreSettings settings not None, bytes records not 
         if os.path.exists(part):
             os.unlink(part)
         raise
-    return len(data)
+    return len(head) + len(records) + len(end)
 
 
 def read_recording(str path) -> Recording:

@@ -21,6 +21,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -89,6 +90,14 @@ static inline int rt_epoll_add(int ep, int fd, uint64_t tag) {
     struct epoll_event e;
     memset(&e, 0, sizeof e);
     e.events = EPOLLIN;
+    e.data.u64 = tag;
+    return epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+}
+/* Reports each ring of a bell and each end of a timer once, without a read in between. */
+static inline int rt_epoll_add_edge(int ep, int fd, uint64_t tag) {
+    struct epoll_event e;
+    memset(&e, 0, sizeof e);
+    e.events = EPOLLIN | EPOLLET;
     e.data.u64 = tag;
     return epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
 }
@@ -215,6 +224,24 @@ static inline int rt_thread(pthread_t *t, void *(*body)(void *), void *arg) {
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return -rc;
 }
+/* What `top -H` shows. */
+static inline void rt_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+/* A loop that finds work at every turn must not hold a core: others starve, and RLIMIT_RTTIME counts until it sleeps. */
+#define RT_BREATH_NS 10000000
+typedef struct {
+    int64_t window_ns; /* begin of the window looked at */
+    int64_t waited_ns; /* slept in it */
+} rt_breath_t;
+static inline int rt_breathe(rt_breath_t *b, int64_t before_ns, int64_t after_ns, int64_t sleep_ns) {
+    int hot;
+    b->waited_ns += after_ns - before_ns;
+    if (after_ns - b->window_ns < RT_BREATH_NS) return 0;
+    hot = b->waited_ns < RT_BREATH_NS / 8;
+    if (hot) rt_sleep_ns(sleep_ns);
+    b->window_ns = hot ? rt_now() : after_ns;
+    b->waited_ns = 0;
+    return hot;
+}
 static inline int rt_limit_rt_time(int64_t us) {
     struct rlimit r = {(rlim_t)us, (rlim_t)us};
     struct rlimit now;
@@ -307,8 +334,15 @@ fail:
     *master = -1;
     return number;
 }
+/* A signal that is handled meanwhile does not shorten the wait. */
 static inline int rt_wait_in(int fd, int timeout_ms) {
     struct pollfd p = {fd, POLLIN, 0};
-    return poll(&p, 1, timeout_ms) > 0;
+    int64_t until = rt_now() + (int64_t)timeout_ms * 1000000;
+    int n;
+    for (;;) {
+        int64_t left_ns = until - rt_now();
+        n = poll(&p, 1, left_ns > 0 ? (int)((left_ns + 999999) / 1000000) : 0);
+        if (n >= 0 || errno != EINTR) return n > 0;
+    }
 }
 #endif

@@ -18,6 +18,7 @@ from twinbeat_rt.handover cimport fill_output, fill_port
 from twinbeat_rt.inbox cimport translate
 from twinbeat_rt.making cimport close_descriptors, make_core, make_descriptors, make_threads_known
 from twinbeat_rt.ports cimport read_frame, tty_body, udp_body
+from twinbeat_rt.recorder cimport take_bytes
 from twinbeat_rt.shared cimport (
     MAX_PEERS, SETUP_IDENTITY, SETUP_LINK, SETUP_REALTIME, SETUP_SAFE, setup_answer_t, setup_t,
 )
@@ -41,6 +42,7 @@ cdef enum:
     START_WAIT_MS = 3000
     ANSWER_WAIT_MS = 1000
     FLUSH_MS = 30
+    FAULT_END_MS = 2000          # the gate's own end after a fault: outputs off, release time, notices
     RT_TIME_US = 1000000         # a real-time thread that never sleeps for this long is broken: the kernel ends us
 
 
@@ -89,6 +91,7 @@ cdef class Runtime:
 
     def _introduce(self):
         cdef setup_t message
+        cdef int64_t wait_ns
         cdef int i
         memset(&message, 0, sizeof(setup_t))
         message.kind = SETUP_IDENTITY
@@ -97,7 +100,9 @@ cdef class Runtime:
         message.group_count = self.rt.settings.group_count
         memcpy(message.key, self.rt.key, KEY_BYTES)
         for i in range(self.rt.settings.group_count):
-            message.wait_ns[i] = max(0, self.rt.settings.group[i].release_ns - self.rt.settings.group[i].make_ns)
+            wait_ns = max(0, self.rt.settings.group[i].release_ns - self.rt.settings.group[i].make_ns)
+            # Real time, counted by a clock that may run fast.
+            message.wait_ns[i] = wait_ns + (wait_ns * self.rt.settings.drift_ppm + 999999) // 1000000
         self.gate.ask(&message, -1)
 
     # ------------------------------------------------------------ outputs and ports
@@ -224,15 +229,19 @@ cdef class Runtime:
         if not rt_load(&self.rt.running):
             raise GateError(f"the deciding thread did not start within {START_WAIT_MS} ms: the machine is overloaded")
 
-    def stop(self) -> None:
-        """End the threads, then the gate: its outputs go to their exit level. Call after a planned stop is done."""
+    def stop(self, bint planned=True) -> None:
+        """End the threads, then the gate: its outputs go to their exit level. Call after a planned stop is done.
+
+        `planned` False is for an agent that ends because of a fault: the gate drops every output and tells the peer.
+        """
         cdef io_t* ios[2]
         cdef int i
         cdef int64_t until
         if self.stopped:
             return
         self.stopped = True
-        rt_store(&self.rt.page.planned, 1)
+        if planned or not self.started:
+            rt_store(&self.rt.page.planned, 1)
         if self.started:
             ios[0], ios[1] = &self.rt.tty, &self.rt.udp
             rt_store(&self.rt.stop, 1)
@@ -248,10 +257,10 @@ cdef class Runtime:
             rt_store(&self.rt.canary.stop, 1)
             with nogil:
                 pthread_join(self.rt.canary.thread, NULL)
-        self.gate.end()
+        if planned or not self.started or not self.gate.wait_end(FAULT_END_MS):
+            self.gate.end()
         close_descriptors(self.rt)
         self.notify_fd = -1
-
 
     cdef _join(self, io_t* io):
         if not rt_load(&io.running):
@@ -354,10 +363,10 @@ cdef class Runtime:
 
     def save_recording(self, str path) -> int:
         """Write the flight recorder's ring to a file (whole or not at all); bytes written. OSError as usual."""
-        cdef uint64_t head, tail
+        cdef uint64_t begin, head, tail
         cdef int64_t until
-        cdef bytearray ring = bytearray(self.rt.rec.cap)
-        cdef char* room = <char*>ring
+        cdef bytearray copy
+        cdef char* room
         if self.started and not self.stopped:
             rt_store(&self.rt.rec.want_snapshot, self.rt.rec.want_snapshot + 1)
             rt_ring_bell(self.rt.wake)
@@ -365,15 +374,10 @@ cdef class Runtime:
             with nogil:
                 while rt_load(&self.rt.rec.have_snapshot) != self.rt.rec.want_snapshot and rt_now() < until:
                     rt_sleep_ns(100000)
+        begin, head = rt_load(&self.rt.rec.tail), rt_load(&self.rt.rec.head)
+        copy = bytearray(head - begin)   # what was never written is not looked at either
+        room = copy
         with nogil:
-            head = rt_load(&self.rt.rec.head)
-            memcpy(room, self.rt.rec.ring, self.rt.rec.cap)
+            take_bytes(&self.rt.rec, begin, room, head - begin)
             tail = rt_load(&self.rt.rec.tail)    # what was overwritten during the copy lies before it
-        start, end = tail % len(ring), head % len(ring)
-        if head <= tail:
-            records = b""
-        elif start < end:
-            records = bytes(ring[start:end])
-        else:
-            records = bytes(ring[start:] + ring[:end])
-        return write_recording(path, self.settings, records)
+        return write_recording(path, self.settings, memoryview(copy)[min(tail, head) - begin:])

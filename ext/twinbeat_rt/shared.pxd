@@ -41,6 +41,7 @@ ctypedef struct answer_t:    # written by the gate
     uint16_t why
     int32_t error            # errno or 0
     int32_t output           # index within all outputs, -1: none in particular
+    int32_t stuck            # 1: an output could not be switched off; it may be on
 
 ctypedef struct histogram_t:
     uint64_t count
@@ -182,6 +183,8 @@ ctypedef struct group_t:
     int32_t error_output
     int64_t armed_ns         # deadline the timer was set for; RT_NEVER: none
     int64_t off_at_ns        # when the last output went off, 0: never driven
+    int32_t repairing        # 1: an off-level that failed before is being written again, unasked
+    int32_t failed           # 1: off was ordered and not every output could be switched
     int64_t wait_ns          # release minus make: how long off is not yet open
 
 ctypedef struct notice_link_t:
@@ -218,7 +221,8 @@ ctypedef struct gate_t:
     int64_t now_ns
     int64_t next_notice_ns
     int64_t give_up_ns
-    int64_t last_wait_ns
+    int64_t repair_ns        # when outputs that failed to go off are tried again
+    int32_t repaired         # 1: one of them went off after the agent's death
     uint16_t pair_id
     uint16_t config_digest
     uint8_t self_node

@@ -35,6 +35,7 @@ cdef extern from "rt_sys.h" nogil:
     void rt_drain8(int fd)
     int rt_epoll_new()
     int rt_epoll_add(int ep, int fd, uint64_t tag)
+    int rt_epoll_add_edge(int ep, int fd, uint64_t tag)
     void rt_epoll_del(int ep, int fd)
     int rt_epoll_wait(int ep, uint64_t* tags, uint32_t* events, int cap, int timeout_ms)
     int rt_pidfd(int pid)
@@ -51,6 +52,11 @@ cdef extern from "rt_sys.h" nogil:
     void rt_prefault_stack()
     int rt_thread(pthread_t* t, void* (*body)(void*) noexcept nogil, void* arg)
     int pthread_join(pthread_t t, void** result)
+    void rt_name_thread(const char* name)
+    ctypedef struct rt_breath_t:
+        int64_t window_ns
+        int64_t waited_ns
+    int rt_breathe(rt_breath_t* b, int64_t before_ns, int64_t after_ns, int64_t sleep_ns)
     int rt_limit_rt_time(int64_t us)
 
     int rt_address(const char* host, int port, int family, sockaddr_storage* out)

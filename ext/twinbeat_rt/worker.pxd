@@ -90,7 +90,10 @@ ctypedef struct port_t:
     int32_t peer_bytes
     int32_t out_at
     int32_t out_size             # 0: nothing pending
+    int32_t unread               # 1: the last round ended at its bound; no new edge will tell of the rest
+    int32_t queued               # bytes in the driver at most: its own count when last asked, and what went in since
     int64_t out_until_ns
+    uint64_t noise_before        # counted on the descriptors before this one
     serial_reader_t reader
     uint8_t out[MAX_WIRE]
     sockaddr_storage peer[MAX_PEERS]
@@ -101,6 +104,8 @@ ctypedef struct io_t:            # one receiving and sending thread
     int32_t bell
     int32_t priority
     int32_t sched_error          # errno of the scheduling call
+    int32_t wait_ms              # it comes round at least this often; a little longer than frames take to come
+    int64_t tick_ns              # how old its stamp may be before it counts as late
     uint64_t running
     uint64_t stop
     int64_t stamp_ns             # when it last began to wait

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from config_files import GOOD, changed, write
-from twinbeat_core.model import LinkKind, Lone
-from twinbeat_core.wire import frame_wire_bytes
 
 from twinbeat.config import Config, MqttLink, SerialLink, UdpLink, core_settings, load_config
 from twinbeat.config_core import CHECK_ORDINARY_MS, CHECK_REALTIME_MS
 from twinbeat.config_digest import pair_id_of
+from twinbeat_core.model import LinkKind, Lone
+from twinbeat_core.wire import frame_wire_bytes
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example.toml"
 UDP = '[[group]]\nname = "pump"'

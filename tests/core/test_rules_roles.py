@@ -5,7 +5,7 @@ import pytest
 from world import MS, World
 
 from twinbeat_core import events as ev
-from twinbeat_core.frames import Echo, Frame
+from twinbeat_core.frames import Echo, Frame, Row
 from twinbeat_core.model import Cause, FrameFlag, Lone, OutputCode, ReportCode, State
 
 
@@ -182,6 +182,7 @@ def test_r6_planned_stop_hands_over_and_goes_out() -> None:
     world.run_ms(50)
     assert world.drivers() == [1]
     assert world.state(0) == "OUT"
+    assert (world.spans(1)[0][0] - world.spans(0)[0][1]) / MS < 1.0     # on the one frame that names the taker
 
 
 def test_output_fault_gives_the_group_away_and_bars_it() -> None:
@@ -228,6 +229,28 @@ def test_p5_other_configuration_bars_a_start() -> None:
     assert world.drivers() == []
     told = [r for _, r in world.nodes[0].reports if r.code == ReportCode.RP_CONFIG_MISMATCH]
     assert len(told) == 1
+
+
+def test_p6_second_gateway_of_the_same_name_keeps_both_from_starting() -> None:
+    world = World(lonely_start_ms=0.0)
+    world.start(0)
+    for i in range(300):
+        twin = Frame(source=0, incarnation=9, stamp=1 + i, pair_id=7, config_digest=1, rows=(Row(1, 15, 0, 0),))
+        world.deliver(0, lambda now, f=twin: ev.Heard(now, 1, f))  # type: ignore[misc]
+        world.run_ms(10)
+    assert world.drivers() == []
+    world.run_ms(11_000)
+    assert world.drivers() == [0]
+
+
+def test_p6_what_an_earlier_life_had_under_way_bars_nobody() -> None:
+    world = World(lonely_start_ms=0.0)
+    world.start(0)
+    for i in range(8):
+        late = Frame(source=0, incarnation=9, stamp=1 + i, pair_id=7, config_digest=1, rows=(Row(1, 15, 0, 0),))
+        world.deliver(0, lambda now, f=late: ev.Heard(now, 1, f))  # type: ignore[misc]
+    world.run_ms(500)
+    assert world.drivers() == [0]
 
 
 def test_r2_deaf_claimant_does_not_stop_the_others() -> None:

@@ -61,6 +61,10 @@ release_ms = 8
 """
 
 
+SWAPPED = CONFIG.replace("{gw-a-", "{@").replace("{gw-b-", "{gw-a-").replace("{@", "{gw-b-")
+"""The file of a machine that stands where gw-b should, and takes itself for gw-a."""
+
+
 def changed(text: str, *changes: tuple[str, str]) -> str:
     """A configuration with pieces replaced; each piece must be there exactly once."""
     for old, new in changes:
@@ -91,7 +95,7 @@ class Place:
         """The configuration on disk, with pieces replaced."""
         path = self.folder / name
         paths = {line: str(self.folder / line) for line in self.lines}
-        path.write_text(changed(re.sub(r"\{([a-z-]+)\}", lambda found: paths[found[1]], text), *changes))
+        path.write_text(re.sub(r"\{([a-z-]+)\}", lambda found: paths[found[1]], changed(text, *changes)))
         return path
 
     def close(self) -> None:
@@ -184,8 +188,8 @@ class Agent:
         raise AssertionError(f"{self.node} does not come there: {status['groups']} {self.lines}")
 
     def wait_idle(self, for_ms: float) -> dict[str, Any]:
-        """Its status once the group has been in STANDBY for so long: it could have claimed, and did not."""
-        return self.wait_status(lambda status: status["groups"][0]["state"] == "STANDBY"
+        """Its status once the group has been in LISTEN or STANDBY for so long: it could have claimed, and did not."""
+        return self.wait_status(lambda status: status["groups"][0]["state"] in ("LISTEN", "STANDBY")
                                 and status["groups"][0]["since_ms"] > for_ms)
 
     def end(self) -> tuple[int, list[str]]:
@@ -217,7 +221,7 @@ class Bench(Place):
 
     def agent(self, config: Path, node: str = "gw-a", *, known: bool = True, run: str = "run", **options: Any) -> Agent:
         """Starts an agent. `known`: it has run here before, so it does not abstain until the other is heard."""
-        if known:
+        if known and not (self.folder / f"state-{run}-{node}").exists():
             Store(self.folder / f"state-{run}-{node}", PAIR, node).open()
         self.agents.append(Agent(self, config, node, run, **options))
         return self.agents[-1]

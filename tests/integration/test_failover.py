@@ -49,10 +49,10 @@ def assert_off_before_on(tmp_path: Path) -> None:
     """
     for trial in changes(tmp_path):
         after = [change for change in trial["changes"] if change[0] >= 0]
-        on_ns = next(at_ns for at_ns, _node, on, _cause in after if on)
+        on_ns, taker = next((at_ns, node) for at_ns, node, on, _cause in after if on)
         off = [at_ns for at_ns, node, on, _cause in after if node == trial["driver"] and not on and at_ns <= on_ns]
         assert off, trial
-        assert after[first_on][0] != driver, trial
+        assert taker != trial["driver"], trial
 
 
 @pytest.mark.parametrize(("fault", "trials"), [("kill", 4), ("stop", 4), ("power", 3), ("exit", 3), ("handover", 4)])

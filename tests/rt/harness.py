@@ -35,6 +35,7 @@ class Child:
     def __init__(self, pass_fds: list[int], **parameters: Any) -> None:
         p: dict[str, Any] = {
             "node": 0, "links": ["LINK_SERIAL"], "period_ms": 20, "check_ms": 15, "release_ms": 0, "groups": 1,
+            "drift_ppm": 1000,
             "fifo": False, "zombie_ms": 0, "record_bytes": 1 << 20, "outputs": [], "serial": {}, "udp": {},
             "incarnation": 1000 + parameters.get("node", 0),
         }
@@ -124,6 +125,16 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def in_system_call(pid: int, name: str) -> bool:
+    """Does the process's main thread wait in this system call at this moment?"""
+    wanted = {"poll": {7, 271, 73}}[name]        # x86-64 poll and ppoll; ppoll elsewhere
+    try:
+        first = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    except OSError:
+        return False
+    return first.isdigit() and int(first) in wanted
 
 
 class Relay:

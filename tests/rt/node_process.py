@@ -12,8 +12,8 @@ GATE = twinbeat_rt.gate.fork_gate()
 import json  # noqa: E402
 import os  # noqa: E402
 import select  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
-import time  # noqa: E402
 from typing import Any  # noqa: E402
 
 from twinbeat_core import events  # noqa: E402
@@ -32,6 +32,7 @@ def settings(p: dict[str, Any]) -> Settings:
     return Settings(
         node_count=2, self_node=p["node"], links=tuple(links), groups=(group,) * p["groups"], pair_id=7,
         config_digest=11, voters=(0, 1), check_ms=p["check_ms"], lonely_start_ms=100.0, stagger_ms=20.0,
+        drift_ppm=p["drift_ppm"],
     )
 
 
@@ -98,16 +99,19 @@ class Node:
         elif verb == "save":
             say(type="Saved", bytes=self.rt.save_recording(line["path"]))
         elif verb == "freeze":
-            time.sleep(line["s"])
+            select.select([0], [], [])      # the interpreter stands still until the next command
         elif verb == "flood":
             say(type="Flooded", ok=sum(self.rt.post(events.Sync(0, i)) for i in range(line["n"])))
         elif verb == "unplug":
             self.rt.set_serial(line["link"], -1)
+        elif verb == "heed":
+            signal.signal(signal.SIGUSR2, lambda *_: None)
+            say(type="Heeded")
         elif verb == "plug":
             self.rt.set_serial(line["link"], os.open(line["path"], os.O_RDWR | os.O_NOCTTY))
             say(type="Plugged")
         elif verb == "stop":
-            self.rt.stop()
+            self.rt.stop(planned=line.get("planned", True))
             say(type="Stopped", gate_alive=GATE.alive())
             return False
         return True

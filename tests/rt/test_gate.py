@@ -1,14 +1,17 @@
 """The gate, as the outputs and the peer see it: kill, stop, signals, planned end."""
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE_S, Child, Relay, alive, lone_node, now_ns, wait_gone
+from harness import PATIENCE_S, Child, Line, Relay, alive, in_system_call, lone_node, now_ns, wait_gone
 
 from twinbeat_core.frames import Frame
 from twinbeat_core.model import FrameKind, RowFlag, State
@@ -85,6 +88,15 @@ def test_release_time_passes_before_the_group_is_named() -> None:
         assert named.stamp * 1000 >= off_at - 5_000_000 + 60_000_000
 
 
+def test_notice_waits_by_a_clock_that_may_run_fast() -> None:
+    with lone_node(release_ms=400, drift_ppm=50000) as (child, relay, line):
+        driving(child, relay)
+        child.kill()
+        off_at = relay.wait(OFF)
+        named = line.wait_frame(lambda frame: is_death(frame) and bool(frame.rows[0].flags & RowFlag.ROW_DROPPED))
+        assert named.stamp * 1000 >= off_at - 5_000_000 + 420_000_000
+
+
 def test_stop_command_runs_with_ordinary_signals_and_priority(tmp_path: Path) -> None:
     out = tmp_path / "said"
     os.mkfifo(out)
@@ -137,20 +149,82 @@ def test_planned_end_is_quiet_and_leaves_the_exit_level(level: str) -> None:
     os.close(second.fd)
 
 
+@contextlib.contextmanager
+def full_output(child: Child, relay: Relay) -> Iterator[None]:
+    """The output takes no more bytes."""
+    path = f"/proc/{child.gate_pid}/fd"
+    name = os.readlink(f"/proc/self/fd/{relay.fd}")
+    held = next(fd for fd in os.listdir(path) if os.readlink(f"{path}/{fd}") == name)
+    with open(f"{path}/{held}", "wb", buffering=0) as stuffing:
+        fcntl.fcntl(stuffing, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(stuffing.fileno(), False)
+        while stuffing.write(b"\x55" * 4096):
+            pass
+        yield
+
+
 def test_full_output_is_finished_later() -> None:
     with lone_node() as (child, relay, _line):
         driving(child, relay)
-        path = f"/proc/{child.gate_pid}/fd"
-        name = os.readlink(f"/proc/self/fd/{relay.fd}")
-        held = next(fd for fd in os.listdir(path) if os.readlink(f"{path}/{fd}") == name)
-        with open(f"{path}/{held}", "wb", buffering=0) as stuffing:
-            fcntl.fcntl(stuffing, fcntl.F_SETPIPE_SZ, 4096)
-            os.set_blocking(stuffing.fileno(), False)
-            while stuffing.write(b"\x55" * 4096):
-                pass
-        child.kill()
+        with full_output(child, relay):
+            child.kill()
         assert wait_gone(child.pid)
         assert relay.drain_to_end().endswith(bytes([OFF]))
+
+
+def test_output_that_could_not_go_off_goes_off_when_it_can() -> None:
+    with lone_node() as (child, relay, _line):
+        epoch = driving(child, relay)
+        with full_output(child, relay):
+            child.ask("Posted", do="command", code="CMD_OUT")
+            child.wait("OutputChanged", lambda line: line["code"] == "OUTPUT_FAILED")
+        relay.wait(OFF)
+        off = child.wait("OutputChanged", lambda line: line["code"] == "OUTPUT_OFF")
+        assert off["epoch"] == epoch and off["error"] == 0
+
+
+def test_output_that_went_off_late_is_named_after_all() -> None:
+    with lone_node() as (child, relay, line):
+        driving(child, relay)
+        with full_output(child, relay):
+            child.kill()
+            first = line.wait_frame(is_death)
+            line.wait_frame(lambda frame: is_death(frame) and frame.stamp > first.stamp + 120_000)
+        relay.wait(OFF)
+        line.wait_frame(lambda frame: is_death(frame) and bool(frame.rows[0].flags & RowFlag.ROW_DROPPED))
+        assert not first.rows[0].flags & RowFlag.ROW_DROPPED
+
+
+@pytest.mark.parametrize("level", ["off", "hold"])
+def test_end_by_a_fault_is_like_a_death(level: str) -> None:
+    second = Relay()
+    with lone_node(more_outputs=[{"fd": second.write_fd, "exit": level}], more_fds=[second.write_fd]) as (
+        child, relay, line,
+    ):
+        second.hand_over()
+        driving(child, relay)
+        second.wait(ON)
+        assert child.ask("Stopped", do="stop", planned=False)["gate_alive"] is False
+        assert second.drain_to_end() == bytes([OFF])
+        line.wait_frame(lambda frame: is_death(frame) and bool(frame.rows[0].flags & RowFlag.ROW_DROPPED))
+    os.close(second.fd)
+
+
+def test_signal_during_a_wait_for_the_gate_is_no_failure() -> None:
+    with lone_node() as (child, _relay, _line):
+        child.ask("Heeded", do="heed")
+        fresh = Line()
+        os.kill(child.gate_pid, signal.SIGSTOP)
+        child.tell(do="plug", link=0, path=fresh.path)
+        until = time.monotonic() + PATIENCE_S
+        while not in_system_call(child.pid, "poll"):
+            assert time.monotonic() < until
+        os.kill(child.pid, signal.SIGUSR2)
+        os.kill(child.gate_pid, signal.SIGCONT)
+        child.wait("Plugged")
+        fresh.hand_over()
+        assert fresh.wait_frame(lambda frame: True).source == 0
+        os.close(fresh.master)
 
 
 def test_lock_is_held_by_the_gate(tmp_path: Path) -> None:
@@ -168,9 +242,13 @@ def test_lock_is_held_by_the_gate(tmp_path: Path) -> None:
 
 
 def test_death_of_the_gate_is_noticed() -> None:
-    with lone_node() as (child, relay, _line):
+    with lone_node() as (child, relay, line):
         driving(child, relay)
         os.kill(child.gate_pid, signal.SIGKILL)
         assert "gate process has ended" in child.wait("Warned")["text"]
         left = child.wait("Reported", lambda line: line["code"] == "RP_STATE" and line["node"] == State.ACTIVE)
-        assert left["value"] != State.ACTIVE
+        assert left["value"] == State.RELEASING
+        first = line.wait_frame(lambda frame: frame.rows[0].state == State.RELEASING)
+        line.wait_frame(lambda frame: frame.stamp > first.stamp + 500_000)     # longer than any promise of this pair
+        states = {frame.rows[0].state for frame in line.frames if frame.stamp > first.stamp}
+        assert states == {State.RELEASING}, "the output may still be on: nobody else may drive"

@@ -8,6 +8,7 @@ import socket
 from harness import KEY, Child, Line, Relay, lone_node, now_ns
 
 from twinbeat_core.frames import Echo, Frame, Row
+from twinbeat_core.model import FrameFlag
 from twinbeat_core.wire import decode, encode, wrap
 
 
@@ -40,6 +41,11 @@ def test_noise_and_half_frames_cost_only_themselves() -> None:
 def test_unplugged_port_is_told_once_and_can_be_plugged_in_again() -> None:
     with lone_node() as (child, _relay, line):
         line.wait_frame(lambda frame: True)
+        os.write(line.master, b"\xaa" * 3000 + wrap(peer_frame(1)))
+        for _ in range(200):
+            before = child.ask("View", do="view")["links"][0]
+            if before["rx_frames"]:
+                break
         os.close(line.master)
         assert child.wait("SerialFault")["link"] == 0
         view = child.ask("View", do="view")
@@ -51,6 +57,7 @@ def test_unplugged_port_is_told_once_and_can_be_plugged_in_again() -> None:
         assert first.source == 0
         spins = child.ask("View", do="view")
         assert spins["links"][0]["attached"] is True and spins["links"][0]["faults"] == 1
+        assert spins["links"][0]["noise"] >= before["noise"] > 0, "a counter does not go back at a new descriptor"
         child.kill()
         fresh.wait_frame(lambda frame: frame.kind == 1)      # the gate has the new port as well
         line.master = fresh.master
@@ -100,18 +107,21 @@ def test_udp_knows_its_peers() -> None:
 
 
 def test_full_rings_are_counted_and_a_still_interpreter_is_noticed() -> None:
-    relay = Relay()
-    child = Child([relay.write_fd], links=["LINK_MQTT"], period_ms=5, outputs=[{"fd": relay.write_fd}], zombie_ms=300)
-    try:
-        relay.hand_over()
+    with lone_node(links=["LINK_SERIAL", "LINK_MQTT"], period_ms=5, zombie_ms=300) as (child, relay, line):
         relay.wait(1)
         posted = child.ask("Flooded", do="flood", n=3000)["ok"]
         lost = child.ask("View", do="view")["lost"]
         assert posted + lost["python_events"] == 3000
-        child.tell(do="freeze", s=1.5)
+        child.tell(do="freeze")
+        unfit = 0
+
+        def long_unfit(frame: Frame) -> bool:
+            nonlocal unfit
+            unfit += bool(frame.flags & FrameFlag.FLAG_UNFIT)
+            return unfit > 150           # more beats for MQTT than its ring holds
+
+        line.wait_frame(long_unfit)
+        child.tell(do="thaw")
         assert "stood still" in child.wait("Warned", lambda line: "still" in line["text"])["text"]
         child.wait("Warned", lambda line: "runs again" in line["text"])
         assert child.ask("View", do="view")["lost"]["sends"] > 0
-    finally:
-        child.close()
-        os.close(relay.fd)

@@ -11,11 +11,11 @@ import os
 import random
 import select
 import socket
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -27,6 +27,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from twinbeat.links.mqtt_note import Note
 from twinbeat.links.mqtt_options import MqttOptions, explain, explain_refusal
 from twinbeat.run_loop import boottime_ns
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger("twinbeat.mqtt")
 
@@ -340,7 +343,10 @@ class MqttLink:
     def _log_reason(self, was_up: bool) -> None:
         reason = self._reason or ("connection lost" if was_up else "it closed the connection before it answered")
         if self._short_lives >= SHORT_LIVES_SUSPECT and not self._reason:
-            reason += f" again and again; does another client use the id {self.options.client_id}?"
+            reason += (
+                f" again and again; does another client use the id {self.options.client_id}? "
+                f"only one agent may run as {self.options.node} of this pair: stop the other"
+            )
         self._log_once(reason + "; trying again")
 
     def _log_once(self, text: str) -> None:

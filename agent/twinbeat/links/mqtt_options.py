@@ -3,12 +3,16 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twinbeat.errors import KeyFileError
 from twinbeat.links.mqtt_note import TOPIC_ROOT
+
+if TYPE_CHECKING:
+    import ssl
 
 PASSWORD_BYTES_MAX = 4096
 
@@ -18,7 +22,7 @@ REFUSAL_REMEDIES = {
     132: "it does not speak MQTT 5; use a broker that does",
     133: "it does not accept this client id",
     134: "wrong user or password; check `user` and `password_file`",
-    135: "not authorised; allow this user in the broker's access list",
+    135: "not authorised; check `user` and `password_file`, and the broker's access list",
     136: "it is not available now",
     137: "it is busy",
     138: "this client is banned there",
@@ -95,6 +99,8 @@ def tls_context(options: MqttOptions) -> ssl.SSLContext | None:
     """The TLS settings of a broker, None without TLS. Raises KeyFileError when a file of them is unusable."""
     if not options.tls:
         return None
+    import ssl
+
     for what, path in (("ca", options.ca), ("cert", options.cert), ("key", options.key)):
         if path is not None and not os.access(path, os.R_OK):
             reason = "cannot be read" if os.path.exists(path) else "does not exist"
@@ -118,9 +124,10 @@ def tls_context(options: MqttOptions) -> ssl.SSLContext | None:
 
 def explain(error: Exception) -> str:
     """Why a connection could not be made, and what to do."""
-    if isinstance(error, ssl.SSLCertVerificationError):
+    ssl = sys.modules.get("ssl")         # loaded where TLS is used, and nowhere else
+    if ssl is not None and isinstance(error, ssl.SSLCertVerificationError):
         return explain_certificate(error)
-    if isinstance(error, ssl.SSLError):
+    if ssl is not None and isinstance(error, ssl.SSLError):
         reason = error.reason or error
         return f"TLS failed ({reason}); does this port speak TLS, and does the broker ask for a client certificate?"
     if isinstance(error, socket.gaierror):
