@@ -18,7 +18,7 @@ from twinbeat_core.triggers cimport (
     TR_CLAIM, TR_GIVE, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
 )
 from twinbeat_core.votes cimport (
-    authority, end_promise, give_promise, next_epoch, promise_free, promise_self, top_up,
+    authority, claim_base, end_promise, give_promise, next_epoch, promise_free, promise_self, top_up,
 )
 
 cdef int8_t TABLE[6][11]
@@ -82,7 +82,7 @@ cdef void end_own_claim(core_t* core, int g, uint8_t old) noexcept nogil:
         grp.target = NO_NODE         # a target of an earlier handover moves nobody's promise
         return
     taker = &core.st.peer[grp.target]
-    epoch = next_epoch(grp.seen if grp.seen > grp.floor else grp.floor, grp.target)
+    epoch = next_epoch(claim_base(core, g), grp.target)
     if taker.known and not taker.dead and taker.grant_ms and epoch <= core.st.ceiling:
         give_promise(core, g, grp.target, epoch, <int64_t>taker.grant_ms * 1000000)
     else:
@@ -120,7 +120,7 @@ cdef void claim(core_t* core, int g, uint32_t epoch, int cause) noexcept nogil:
     """Ask for `epoch`, or for the next one above all seen when it is 0. Held back until that epoch is on disk."""
     cdef group_t* grp = &core.st.group[g]
     if epoch == 0:
-        epoch = next_epoch(grp.seen if grp.seen > grp.floor else grp.floor, core.cfg.self_node)
+        epoch = next_epoch(claim_base(core, g), core.cfg.self_node)
     if epoch > core.st.ceiling or epoch < grp.floor:
         if not grp.ceiling_told:
             grp.ceiling_told = 1

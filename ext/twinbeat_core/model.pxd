@@ -133,6 +133,7 @@ cpdef enum FrameFlag:
 cpdef enum RowFlag:
     ROW_DROPPED = 1            # death notice: every output of this group was dropped
     ROW_TARGET = 2             # released in a planned handover: the vote names the taker
+    ROW_FLOOR = 8              # the sender abstains; its epoch is the floor that a claim to it must be above, no claim
     ROW_KEPT = 4               # the promise stands but the echoed stamp did not renew it: it earns no authority
 
 cpdef enum LinkKind:

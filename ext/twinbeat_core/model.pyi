@@ -111,6 +111,7 @@ class FrameFlag(IntEnum):
 class RowFlag(IntEnum):
     ROW_DROPPED = 1
     ROW_TARGET = 2
+    ROW_FLOOR = 8
     ROW_KEPT = 4
 
 class LinkKind(IntEnum):

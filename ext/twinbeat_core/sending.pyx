@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from twinbeat_core.effects cimport add_effect
 from twinbeat_core.model cimport (
     ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, FRAME_HEARTBEAT, FX_ASK, FX_SEND,
-    LISTEN, NEVER_NS, NO_NODE, OUT, RELEASING, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
+    LISTEN, NEVER_NS, NO_NODE, OUT, RELEASING, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
 )
 from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
@@ -177,8 +177,9 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
         frame.row[g].vote = holder
         frame.row[g].flags = 0
         frame.row[g].spare = 0
-        # A node that abstains shows no epoch: its floor is a guess, and a driver need not climb above it.
-        frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else (0 if grp.state == LISTEN else grp.floor)
+        frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else grp.floor
+        if grp.state == LISTEN and holder == NO_NODE:
+            frame.row[g].flags = ROW_FLOOR     # a guess after a restart: a driver need not climb above it
         if holder == NO_NODE or holder == core.cfg.self_node:
             continue
         peer = &core.st.peer[holder]

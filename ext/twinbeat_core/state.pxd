@@ -80,6 +80,7 @@ ctypedef struct group_t:
     uint32_t drive_epoch      # the epoch at which the gate was told to drive; claims above it may have followed
     uint32_t floor            # highest epoch ever promised
     uint32_t seen             # highest epoch seen anywhere
+    uint32_t far              # highest floor that an abstaining node has shown: claims and reservations go above it
     int64_t auth_until_ns     # ACTIVE: authority; never moves back
     int64_t drive_until_ns    # what the gate was told
     int64_t free_since_ns     # nobody else may drive since then; 0 somebody may

@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from twinbeat_core.effects cimport persist
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_RELEASED, CAUSE_SILENCE, CLAIMING, EPOCH_NODE_BITS, LISTEN, LONE_HOLD, MAX_VOTERS, NEVER_NS,
-    NO_NODE, RELEASING, ROW_KEPT, THIRD_VOTER, echo_t, frame_t, row_t,
+    NO_NODE, RELEASING, ROW_FLOOR, ROW_KEPT, THIRD_VOTER, echo_t, frame_t, row_t,
 )
 from twinbeat_core.state cimport core_t, group_t, peer_t, promise_t
 from twinbeat_core.timing cimport lease_from_grant
@@ -45,6 +45,8 @@ cdef void top_up(core_t* core) noexcept nogil:
     for g in range(core.cfg.group_count):
         if core.st.group[g].seen > highest:
             highest = core.st.group[g].seen
+        if core.st.group[g].far > highest:
+            highest = core.st.group[g].far
     if core.st.ceiling >= highest and core.st.ceiling - highest >= block // 2:
         return
     base = highest if highest > core.st.ceiling else core.st.ceiling
@@ -55,6 +57,13 @@ cdef void top_up(core_t* core) noexcept nogil:
 
 
 # ---------------------------------------------------------------- as a voter
+cdef uint32_t claim_base(const core_t* core, int g) noexcept nogil:
+    """What the next claim, or the next taker's, must be above so that nobody refuses it for its epoch."""
+    cdef const group_t* grp = &core.st.group[g]
+    cdef uint32_t base = grp.seen if grp.seen > grp.floor else grp.floor
+    return grp.far if grp.far > base else base
+
+
 cdef bint is_voter(const core_t* core) noexcept nogil:
     return (core.cfg.voter_mask >> core.cfg.self_node) & 1
 
@@ -140,7 +149,10 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
     for g in range(rows):
         grp = &core.st.group[g]
         row = &frame.row[g]
-        if row.epoch > grp.seen:
+        if row.flags & ROW_FLOOR:
+            if row.epoch > grp.far:
+                grp.far = row.epoch
+        elif row.epoch > grp.seen:
             grp.seen = row.epoch
         if not proven:
             continue

@@ -153,6 +153,18 @@ def test_r6_planned_handover_takes_one_frame() -> None:
     assert "CAUSE_HANDOVER" in causes(world, 1)
 
 
+def test_r6_taker_that_has_restarted_takes_on_one_frame_too() -> None:
+    world = steady()
+    world.power(1)
+    world.run_ms(300)
+    world.restart(1)
+    world.run_ms(1000)
+    world.handover(0)
+    world.run_ms(50)
+    assert world.drivers() == [1]
+    assert (world.spans(1)[0][0] - world.spans(0)[0][1]) / MS < 1.0
+
+
 def test_r6_handover_to_a_silent_taker_is_refused_and_changes_nothing() -> None:
     world = steady()
     world.power(1)
