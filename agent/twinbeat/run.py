@@ -28,6 +28,7 @@ from twinbeat.run_node import NodeAgent, Parts
 from twinbeat.run_open import OpenedOutputs, broker_options, make_brokers, names_of, open_outputs, open_ports
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
+from twinbeat.run_rescue import switch_off
 from twinbeat.run_stop import PlannedStop
 from twinbeat.run_twin import LOOK_S, TwinWatch
 from twinbeat.run_types import GateLike, RuntimeLike
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("twinbeat")
 
 THREAD_STACK_BYTES = 512 * 1024
+RECORD_BYTES = 2 << 20
+"""The flight recorder's ring: about a minute and a half of a pair at 10 ms. It is locked memory once it is full."""
 SLOW_STOP_LIMIT_S = 10.0
 LEAVE_LIMIT_S = 1.0
 
@@ -135,7 +138,8 @@ class Session:
         opened = store.open()
         realtime = cfg.timing.realtime is not False
         rt = make_runtime(
-            self._gate, settings, key, fifo=realtime, lock_memory=realtime, zombie_ms=cfg.agent.zombie_ms
+            self._gate, settings, key, fifo=realtime, lock_memory=realtime, zombie_ms=cfg.agent.zombie_ms,
+            record_bytes=RECORD_BYTES,
         )
         outputs = self._outputs(rt)
         serials, warnings = open_ports(cfg, rt, self._gate.pid, loop.call_threadsafe)
@@ -171,7 +175,7 @@ class Session:
         if started is not None:
             loop.call_threadsafe(lambda: started(agent))
         loop.run()
-        return self._end(agent, stop)
+        return self._end(agent, stop, outputs)
 
     def _outputs(self, rt: RuntimeLike) -> OpenedOutputs:
         """Open the outputs and give them to the gate, which writes their safe level before it answers."""
@@ -244,15 +248,17 @@ class Session:
         gc.freeze()
         parts.notifier.ready("listening")
 
-    def _stop_once(self, rt: RuntimeLike) -> None:
-        """End the real-time part, at the planned end or when the start failed half-way."""
+    def _stop_once(self, rt: RuntimeLike, planned: bool = False) -> None:
+        """End the real-time part: planned, or because of a fault, which for the gate is like the agent's death."""
         if self._started:
             self._started = False
-            rt.stop()
+            rt.stop(planned)
 
-    def _end(self, agent: NodeAgent, stop: PlannedStop) -> int:
+    def _end(self, agent: NodeAgent, stop: PlannedStop, outputs: OpenedOutputs) -> int:
         """Take the agent apart. The outputs are off already, or go off with the gate."""
         parts = agent.parts
+        if not self._gate.alive():
+            switch_off(self._cfg, outputs)
         limit_s = LEAVE_LIMIT_S / 2 if stop.immediate else LEAVE_LIMIT_S
         agent.verdicts.flush()
         parts.recordings.flush()
@@ -261,7 +267,7 @@ class Session:
         self._loop.watch(parts.rt.notify_fd, None)
         for broker in parts.brokers.values():
             broker.stop(parts.telemetry.farewell(), limit_s)
-        self._stop_once(parts.rt)
+        self._stop_once(parts.rt, planned=not agent.failure)
         parts.files.close(limit_s)
         parts.disk.close(limit_s)
         log.info("stopped")

@@ -62,8 +62,8 @@ class RuntimeLike(Protocol):
     def save_recording(self, path: str) -> int:
         """Write the flight recorder's ring; returns bytes."""
 
-    def stop(self) -> None:
-        """End the threads, then the gate."""
+    def stop(self, planned: bool = True) -> None:
+        """End the threads, then the gate; not planned: it drops every output and tells the peer."""
 
 
 class MqttLike(Protocol):

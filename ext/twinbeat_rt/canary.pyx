@@ -7,7 +7,8 @@ from libc.stdint cimport int64_t, uint8_t
 
 from twinbeat_rt.shared cimport late_add
 from twinbeat_rt.sysapi cimport (
-    rt_load, rt_load_i, rt_name_thread, rt_now, rt_prefault_stack, rt_read, rt_sleep_ns, rt_store, rt_store_i, rt_wait_in, rt_write,
+    rt_load, rt_load_i, rt_name_thread, rt_now, rt_prefault_stack, rt_read, rt_sleep_ns, rt_store,
+    rt_store_i, rt_wait_in, rt_write,
 )
 from twinbeat_rt.worker cimport canary_t, rt_t
 

@@ -16,8 +16,8 @@ from twinbeat_rt.shared cimport (
 from twinbeat_rt.sysapi cimport (
     RT_NEVER, rt_become_gate, rt_breath_t, rt_breathe, rt_close, rt_close_all_but, rt_death_signal_fd,
     rt_death_signal_read, rt_epoll_add, rt_epoll_add_edge, rt_epoll_del, rt_epoll_new, rt_epoll_wait, rt_exit,
-    rt_fifo, rt_load, rt_load_i, rt_lock_memory, rt_map_private, rt_nonblock, rt_now, rt_pidfd, rt_prefault_stack, rt_recv_fd,
-    rt_send_fd, rt_store, rt_store_i, rt_timer_new, rt_timer_set,
+    rt_fifo, rt_load, rt_load_i, rt_lock_memory, rt_map_private, rt_nonblock, rt_now, rt_pidfd, rt_prefault_stack,
+    rt_recv_fd, rt_send_fd, rt_store, rt_store_i, rt_timer_new, rt_timer_set,
 )
 
 cdef enum:

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -224,9 +225,20 @@ static inline int rt_thread(pthread_t *t, void *(*body)(void *), void *arg) {
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return -rc;
 }
+/* One heap for all threads, and what the start has left of it back to the system. */
+static inline void rt_one_heap(void) {
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1);
+#endif
+}
+static inline void rt_trim_heap(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
 /* What `top -H` shows. */
 static inline void rt_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
-/* A loop that finds work at every turn must not hold a core: others starve, and RLIMIT_RTTIME counts until it sleeps. */
+/* A loop that finds work at every turn must not hold a core: others starve, and RLIMIT_RTTIME counts on. */
 #define RT_BREATH_NS 10000000
 typedef struct {
     int64_t window_ns; /* begin of the window looked at */

@@ -24,7 +24,7 @@ from twinbeat_rt.shared cimport (
 )
 from twinbeat_rt.sysapi cimport (
     pthread_join, rt_drain8, rt_limit_rt_time, rt_load, rt_lock_memory, rt_now, rt_ring_bell, rt_sleep_ns, rt_store,
-    rt_store_i, rt_thread,
+    rt_one_heap, rt_store_i, rt_thread, rt_trim_heap,
 )
 from twinbeat_rt.worker cimport (
     EVENT_SLOTS, NOTE_SLOTS, PORT_SLOTS, RX_SLOTS, SEND_SLOTS, heard_t, io_t, note_t, packet_t, port_change_t,
@@ -65,6 +65,7 @@ cdef class Runtime:
                   bint lock_memory=True, int zombie_ms=2000, int record_bytes=4 << 20):
         if len(key) != KEY_BYTES:
             raise ValueError(f"key of {len(key)} bytes; {KEY_BYTES} are needed")
+        rt_one_heap()
         self.gate, self.settings, self.lock_memory = gate, settings, lock_memory
         self.rt = <rt_t*>calloc(1, sizeof(rt_t))
         if self.rt == NULL:
@@ -186,6 +187,7 @@ cdef class Runtime:
         self.rt.health_code, self.rt.health_value = 1, 100
         self.heartbeat()
         self._start_threads()
+        rt_trim_heap()
         return self.early_warnings + scheduling_warnings(
             decider=self.rt.sched_error, receivers=self.rt.tty.sched_error or self.rt.udp.sched_error,
             gate=gate_errors[0], own_table=self.rt.unshare_error, memory=memory_error, gate_memory=gate_errors[1],

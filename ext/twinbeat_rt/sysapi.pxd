@@ -52,6 +52,8 @@ cdef extern from "rt_sys.h" nogil:
     void rt_prefault_stack()
     int rt_thread(pthread_t* t, void* (*body)(void*) noexcept nogil, void* arg)
     int pthread_join(pthread_t t, void** result)
+    void rt_one_heap()
+    void rt_trim_heap()
     void rt_name_thread(const char* name)
     ctypedef struct rt_breath_t:
         int64_t window_ns

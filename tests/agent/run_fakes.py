@@ -205,8 +205,8 @@ class FakeRuntime(Watched):
             file.write(b"recording")
         return 9
 
-    def stop(self) -> None:
-        self.calls.append("stop")
+    def stop(self, planned: bool = True) -> None:
+        self.calls.append("stop" if planned else "fail")
         os.close(self.notify_fd)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pty
+import select
 import signal
 import socket
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from run_fakes import (
 from run_rig import Rig
 from test_mqtt import Observer
 
-from twinbeat.errors import AlreadyRunning
+from twinbeat.errors import AlreadyRunning, DeviceError
 from twinbeat.run_loop import boottime_ns
 from twinbeat_core.events import Command, Persisted
 from twinbeat_core.model import Cause, CommandCode, OutputCode, State
@@ -54,7 +57,7 @@ def test_start_and_planned_stop(rig: Rig) -> None:
     assert rig.rt.calls == ["set_outputs", "set_udp", "start", "stop"]
     assert rig.rt.started[0] >> 16 == 1 and rig.rt.started[1:] == (0, True)
     assert [event.code for event in rig.rt.posted if isinstance(event, Command)] == [CommandCode.CMD_STOP]
-    assert rig.rt.options == {"fifo": True, "lock_memory": True, "zombie_ms": 2000}
+    assert rig.rt.options == {"fifo": True, "lock_memory": True, "zombie_ms": 2000, "record_bytes": 2 << 20}
     assert rig.rt.key == bytes.fromhex("00112233445566778899aabbccddeeff")
     assert not rig.socket_path.exists()
 
@@ -206,6 +209,41 @@ def test_a_second_signal_ends_the_waiting(rig: Rig) -> None:
 
 def test_the_death_of_the_gate_ends_the_agent(rig: Rig) -> None:
     assert rig.run(lambda: setattr(rig.gate, "living", False), stop=False) == 70
+    assert rig.rt.calls[-1] == "fail", "a fault is no planned end"
+
+
+def test_outputs_of_a_gate_that_is_gone_are_switched_off_by_the_agent(rig: Rig) -> None:
+    board, port = pty.openpty()
+    tty.setraw(port)
+    rig.outputs = f'[[group.output]]\ntype = "serial-relay"\nport = "{os.ttyname(port)}"\non = "a1"\noff = "a0"\n'
+    try:
+        assert rig.run(lambda: setattr(rig.gate, "living", False), stop=False) == 70
+        assert select.select([board], [], [], WAIT_S)[0], "nothing was written"
+        assert os.read(board, 100) == b"\xa0"
+    finally:
+        os.close(board)
+        os.close(port)
+
+
+def test_an_output_that_cannot_be_switched_off_any_more_is_said(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_cfg: object) -> None:
+        raise DeviceError("the device is gone")
+
+    monkeypatch.setattr("twinbeat.run_rescue.open_outputs", refuse)
+    assert rig.run(lambda: setattr(rig.gate, "living", False), stop=False) == 70
+    assert "switch it off by hand" in capfd.readouterr().err
+
+
+def test_a_fault_in_the_end_is_no_planned_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_self: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("twinbeat.run_recordings.Recordings.flush", fail)
+    with pytest.raises(RuntimeError):
+        rig.run(lambda: None)
+    assert rig.rt.calls[-1] == "fail"
 
 
 def test_the_service_managers_watchdog_hangs_on_the_decider(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

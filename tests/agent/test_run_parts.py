@@ -346,15 +346,18 @@ def test_the_unit_is_installed_and_leaves_the_gate_alone() -> None:
     assert not any(line.startswith(("PrivateDevices", "RestrictRealtime")) for line in unit)
 
 
-def test_paho_is_loaded_without_the_web_client() -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_paho_is_loaded_without_what_is_not_needed(tls: bool) -> None:
     program = (
-        "import sys, twinbeat.links.lean_paho as lean; lean.load_paho(); import twinbeat.links.mqtt; "
-        "print('urllib.request' in sys.modules, 'email' in sys.modules); import urllib.request; "
-        "print(hasattr(urllib.request, 'urlopen'))"
+        f"import sys, twinbeat.run; from twinbeat.links.lean_paho import load_paho; load_paho({tls}); "
+        "import twinbeat.links.mqtt, twinbeat.links.mqtt_options; import paho.mqtt.client as paho; "
+        "print('urllib.request' in sys.modules, 'email' in sys.modules, 'ssl' in sys.modules, '_ssl' in sys.modules, "
+        "bool(sys.modules.get('_hashlib')), hasattr(paho.ssl, 'SSLContext')); import urllib.request; "
+        "print(hasattr(urllib.request, 'urlopen')); load_paho(True); print(hasattr(paho.ssl, 'SSLContext'))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
-    with_socks = importlib.util.find_spec("socks") is not None
-    assert done.stdout.split() == [str(with_socks), str(with_socks), "True"]
+    socks = importlib.util.find_spec("socks") is not None
+    assert done.stdout.split() == [str(x) for x in (socks, socks, tls, tls, False, tls, True, True)]
 
 
 def test_what_is_not_configured_is_not_loaded() -> None:

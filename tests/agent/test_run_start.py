@@ -86,4 +86,4 @@ def test_a_start_that_fails_half_way_stops_the_real_time_part(rig: Rig, monkeypa
     monkeypatch.setattr(FakeRuntime, "heartbeat", broken)
     with pytest.raises(DeviceError, match="no heartbeat"):
         rig.start_only()
-    assert rig.rt.calls[-1] == "stop"
+    assert rig.rt.calls[-1] == "fail"

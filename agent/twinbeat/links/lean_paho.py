@@ -32,5 +32,5 @@ def load_paho(tls: bool) -> None:
     finally:
         for name in absent:
             del sys.modules[name]
-    if tls and not hasattr(client.ssl, "SSLContext"):
-        client.ssl = importlib.import_module(TLS)  # loaded without it before
+    if tls and not hasattr(getattr(client, TLS), "SSLContext"):
+        setattr(client, TLS, importlib.import_module(TLS))  # loaded without it before
