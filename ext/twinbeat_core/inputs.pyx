@@ -7,8 +7,8 @@ from twinbeat_core.groups cimport claim, enter, hold_over_of
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_LAPSED, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_STOP,
     CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_OUT, CMD_STOP, NO_NODE, OUTPUT_FAILED,
-    OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET, RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY,
-    event_t, frame_t, row_t,
+    OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET, RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT,
+    RP_PEER_DEAD, STANDBY, event_t, frame_t, row_t,
 )
 from twinbeat_core.state cimport BAR_OPERATOR, BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
 from twinbeat_core.triggers cimport TR_GIVE, TR_LAPSE

@@ -36,7 +36,7 @@ log = logging.getLogger("twinbeat.mqtt")
 BEATS_QUEUED_MAX = 4
 NOTES_QUEUED_MAX = 64
 FRAME_BYTES_MAX = 2048
-STABLE_S = 10.0
+STABLE_S = 1.0        # a connection that lasted so long was a good one: the back-off starts anew
 SHORT_LIVES_SUSPECT = 3
 """So many short connections in a row look like two clients with one id; not every broker says so."""
 REMIND_NS = 600 * 10**9
