@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
-from twinbeat_core.settings import CoreSettings, Settings
-from twinbeat_core.timing import timing_terms, tolerated_loss
 
 from twinbeat.check_coverage import FaultRow, coverage
 from twinbeat.check_load import LinkLoad, link_load
 from twinbeat.check_warnings import warnings_of
 from twinbeat.config import Config, core_settings
 from twinbeat.config_core import uses_realtime
+from twinbeat_core.settings import CoreSettings, Settings
+from twinbeat_core.timing import timing_terms, tolerated_loss
 
 
 class TermLine(Struct, frozen=True, kw_only=True):

@@ -9,9 +9,8 @@ from twinbeat.config_schema import LinkConfig, MqttLink, SerialLink
 from twinbeat.wire_load import frame_ms, heartbeat_bytes
 
 if TYPE_CHECKING:
-    from twinbeat_core.settings import LinkSettings
-
     from twinbeat.config import Config
+    from twinbeat_core.settings import LinkSettings
 
 SERIAL_FRAMING_BYTES = 7
 """CRC-32, one COBS byte, two delimiters: what a frame has on a serial line and nowhere else."""

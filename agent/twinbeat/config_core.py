@@ -5,13 +5,12 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from twinbeat_core.model import LinkKind, Lone
-from twinbeat_core.settings import GroupSettings, LinkSettings, Settings
-
 from twinbeat.config_schema import LinkConfig, MqttLink, SerialLink
 from twinbeat.errors import ConfigError
 from twinbeat.wire_load import frame_ms
 from twinbeat_core.errors import SettingsError
+from twinbeat_core.model import LinkKind, Lone
+from twinbeat_core.settings import GroupSettings, LinkSettings, Settings
 
 if TYPE_CHECKING:
     from twinbeat.config import Config

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from config_files import GOOD, changed, write
-from twinbeat_core.timing import timing_terms
 
 from twinbeat.check import Report, as_data, build_report
 from twinbeat.check_text import report_text
 from twinbeat.config import core_settings, load_config
+from twinbeat_core.timing import timing_terms
 
 MQTT_LINK = '[[link]]\ntype = "mqtt"\nbroker = "mqtt://broker.plant"\nperiod_ms = 100\n'
 SERIAL_LINK = '[[link]]\ntype = "serial"\nport = "cross"\nperiod_ms = 10\n'
