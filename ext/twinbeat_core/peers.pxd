@@ -1,4 +1,4 @@
-from twinbeat_core.model cimport event_t
+from twinbeat_core.model cimport echo_t, event_t, frame_t
 from twinbeat_core.state cimport core_t
 
 # What a heard frame proved.
@@ -8,4 +8,5 @@ cdef enum:
     HEARD_PROVEN = 2       # both directions
     HEARD_COPY = 3         # fresh on its link, but another link brought the same or a newer stamp: it renews nothing
 
+cdef const echo_t* echo_of_self(const core_t* core, const frame_t* frame) noexcept nogil
 cdef int hear(core_t* core, const event_t* ev) noexcept nogil

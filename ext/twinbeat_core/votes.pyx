@@ -13,6 +13,7 @@ from twinbeat_core.model cimport (
     ACTIVE, CAUSE_RELEASED, CAUSE_SILENCE, CLAIMING, EPOCH_NODE_BITS, LISTEN, LONE_HOLD, MAX_VOTERS, NEVER_NS,
     NO_NODE, RELEASING, ROW_FLOOR, ROW_KEPT, THIRD_VOTER, echo_t, frame_t, row_t,
 )
+from twinbeat_core.peers cimport echo_of_self
 from twinbeat_core.state cimport core_t, group_t, peer_t, promise_t
 from twinbeat_core.timing cimport lease_from_grant
 
@@ -168,17 +169,9 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
 
 
 # ---------------------------------------------------------------- as a holder
-cdef const echo_t* echo_for(const core_t* core, const frame_t* frame) noexcept nogil:
-    cdef int i
-    for i in range(frame.echo_count):
-        if frame.echo[i].node == core.cfg.self_node and frame.echo[i].incarnation == core.st.incarnation:
-            return &frame.echo[i]
-    return NULL
-
-
 cdef void count_votes(core_t* core, int node, const frame_t* frame) noexcept nogil:
     """Promises of a proven newest frame for this node's claims, with the length recorded for the echoed stamp."""
-    cdef const echo_t* echo = echo_for(core, frame)
+    cdef const echo_t* echo = echo_of_self(core, frame)
     cdef group_t* grp
     cdef const row_t* row
     cdef int64_t until
