@@ -16,14 +16,14 @@ export PYTHON
 export PATH := $(PATH):/usr/sbin:/sbin
 
 BIN := .venv/bin
-SOURCES := $(shell find ext -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := $(shell find ext agent -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 # Keyed by the folder: a venv that was copied along with its checkout still points at the old one.
 HERE := $(shell pwd | cksum | cut -d ' ' -f 1)
 INSTALLED := .venv/installed-$(HERE)
 BUILT := .venv/built-$(HERE)
 # A stamp says nothing about files that somebody removed since, or an interpreter that was upgraded away.
 PYTHON_LOST := $(shell $(BIN)/python -c '' 2>/dev/null || echo lost)
-MODULES_LOST := $(shell for source in ext/*/*.pyx; do ls $${source%.pyx}.*.so >/dev/null 2>&1 || echo lost; done)
+MODULES_LOST := $(shell for source in ext/*/*.pyx agent/*/*/*.pyx; do ls $${source%.pyx}.*.so >/dev/null 2>&1 || echo lost; done)
 SUB := @$(MAKE) --no-print-directory
 
 .PHONY: help demo test check bench venv ready clean force
@@ -68,11 +68,11 @@ $(INSTALLED): pyproject.toml setup.py .ci/venv $(if $(PYTHON_LOST),force)
 	@touch $@
 
 $(BUILT): $(SOURCES) setup.py $(INSTALLED) $(if $(MODULES_LOST),force)
-	@echo "Compiling what changed under ext/"
+	@echo "Compiling what changed"
 	@$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -path ./.git -prune -o \( -name '__pycache__' -o -name '*.egg-info' -o -name '.*_cache' \) -type d -prune -exec rm -rf {} +
-	find ext \( -name '*.so' -o -name '*.c' \) -type f -delete
+	find ext agent \( -name '*.so' -o -name '*.c' \) -type f -delete

@@ -1,4 +1,4 @@
-"""Build of twinbeat: four source roots, one or two import packages in each, those under ext/ compiled.
+"""Build of twinbeat: four source roots, one or two import packages in each, the Cython modules compiled.
 
 Package and extension lists are computed from the tree. A hand-written list lets an editable install
 work while the wheel lacks the forgotten package.
@@ -13,7 +13,7 @@ from Cython.Compiler.Errors import CompileError
 from setuptools import Extension, find_packages, setup
 
 ROOTS = ("agent", "ext", "hardware", "firmware_bridge")
-COMPILED_ROOT = Path("ext")
+COMPILED = ("ext/*/*.pyx", "agent/twinbeat/sim/*.pyx")
 CFLAGS = ["-O2", "-fno-strict-aliasing", "-Wno-unused-function"]
 # What the wheel carries beside Python and compiled modules: types, C-level declarations, data files.
 DATA = ["py.typed", "*.pyi", "*.pxd", "*.toml", "*.json", "*.service", "*.html", "*.css", "*.js"]
@@ -32,23 +32,24 @@ def find_all_packages() -> tuple[list[str], dict[str, str]]:
 
 
 def find_extensions() -> list[Extension]:
-    """One extension for each .pyx under ext/. Hand-written C lives in headers: every .c there is generated.
+    """One extension for each .pyx of COMPILED. Hand-written C lives in headers: every .c there is generated.
 
     None where TWINBEAT_COMPILE=later says that `build_ext --inplace` follows, which compiles once and in few words.
     """
     if os.environ.get("TWINBEAT_COMPILE") == "later":
         return []
-    headers = [str(header) for header in sorted(COMPILED_ROOT.glob("*/*.h"))]
+    headers = [str(header) for header in sorted(Path("ext").glob("*/*.h"))]
     return [
         Extension(
-            ".".join(source.relative_to(COMPILED_ROOT).with_suffix("").parts),
+            ".".join(source.with_suffix("").parts[1:]),
             [str(source)],
             include_dirs=[str(source.parent)],
             depends=headers,
             extra_compile_args=CFLAGS,
             libraries=["pthread"],
         )
-        for source in sorted(COMPILED_ROOT.glob("*/*.pyx"))
+        for pattern in COMPILED
+        for source in sorted(Path().glob(pattern))
     ]
 
 
@@ -57,7 +58,7 @@ def compile_to_c() -> list[Extension]:
     try:
         return cythonize(
             find_extensions(),
-            include_path=["ext"],
+            include_path=["ext", "agent"],
             nthreads=JOBS,
             quiet=True,
             compiler_directives={

@@ -71,6 +71,15 @@ cdef bint other_claims_above(const core_t* core, int g) noexcept nogil:
     return False
 
 
+cdef bint other_claims(const core_t* core, int g) noexcept nogil:
+    """A proven claim at any epoch: it is that node's turn, and two that overbid each other never end."""
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if believed(core, i) and core.st.peer[i].row[g].state == CLAIMING and core.st.peer[i].grant_ms:
+            return True
+    return False
+
+
 cdef inline bint candidate(const core_t* core, int g, int node) noexcept nogil:
     cdef const peer_t* peer = &core.st.peer[node]
     if not believed(core, node) or not (core.cfg.voter_mask >> node) & 1:

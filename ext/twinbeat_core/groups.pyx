@@ -3,7 +3,7 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from twinbeat_core.candidates cimport (
-    belief_ends_ns, believed, best_target, claim_wait, other_claims_above, other_drives, other_drives_above, ready,
+    belief_ends_ns, best_target, claim_wait, other_claims, other_claims_above, other_drives, other_drives_above,
 )
 from twinbeat_core.effects cimport add_effect, drive, report_group
 from twinbeat_core.model cimport (
@@ -191,10 +191,21 @@ cdef void settle_claiming(core_t* core, int g) noexcept nogil:
         return
     if grp.seen > grp.epoch:
         claim(core, g, 0, grp.cause)
+    if core.st.disk_lost and core.cfg.third_voter and not core.st.third_reported:
+        return                           # it may know an epoch that this node has forgotten
     until = authority_now(core, g)
     if until > core.st.now_ns:
         grp.auth_until_ns = until
         enter(core, g, TR_MAJORITY, CAUSE_ALONE if grp.alone else CAUSE_MAJORITY)
+
+
+cdef void end_offer(core_t* core, int g) noexcept nogil:
+    """A handover is offered until somebody drives, the promise has run out, or the taker had the longest promise's time."""
+    cdef group_t* grp = &core.st.group[g]
+    if grp.target == NO_NODE:
+        return
+    if other_drives(core, g) or promise_free(core, g) or core.st.now_ns >= grp.hold_off_ns - core.cfg.grant_max_ns:
+        grp.target = NO_NODE
 
 
 cdef void settle_standby(core_t* core, int g) noexcept nogil:
@@ -207,10 +218,10 @@ cdef void settle_standby(core_t* core, int g) noexcept nogil:
         grp.target = NO_NODE
         grp.free_since_ns = 0
         return
-    if not promise_free(core, g) or not (core.cfg.voter_mask >> core.cfg.self_node) & 1:
+    end_offer(core, g)
+    if not promise_free(core, g) or other_claims(core, g) or not (core.cfg.voter_mask >> core.cfg.self_node) & 1:
         grp.free_since_ns = 0
         return
-    grp.target = NO_NODE
     if grp.free_since_ns == 0:
         grp.free_since_ns = core.st.now_ns
     if core.st.now_ns < grp.free_since_ns + claim_wait(core, g) or core.st.now_ns < grp.hold_off_ns:
@@ -262,8 +273,7 @@ cdef void settle(core_t* core) noexcept nogil:
         elif grp.state == ACTIVE:
             settle_active(core, g)
         elif grp.state == OUT:
-            if other_drives(core, g):
-                grp.target = NO_NODE
+            end_offer(core, g)
             if not grp.bars:
                 enter(core, g, TR_IN, CAUSE_OPERATOR)
 

@@ -15,7 +15,7 @@ from twinbeat_core.inputs cimport command, give_unfit, hear_death, hear_output, 
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_COLD_START, CAUSE_START, CLAIMING, EPOCH_NODE_BITS, EV_COMMAND, EV_HEALTH, EV_HEARD, EV_LATE,
     EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, EV_WAKE, FLAG_ASK, FRAME_DEATH, LATE_CANARY,
-    LATE_DECIDER, NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, effects_t, event_t, settings_t,
+    LATE_DECIDER, NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, VOTE_REFUSED, effects_t, event_t, settings_t,
 )
 from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
 from twinbeat_core.sending cimport compose, schedule, sending_deadline
@@ -103,14 +103,18 @@ cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
 
 
 cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
-    """The third voter's answer; a refusal or its absence changes nothing by itself."""
+    """The third voter's answer: a promise, a refusal with the floor that a claim must be above, or no vote for now."""
     cdef group_t* grp
     cdef int64_t until, grant_ns
     if ev.group >= core.cfg.group_count or not core.cfg.third_voter:
         return
     grp = &core.st.group[ev.group]
+    if ev.code == VOTE_PROMISED or ev.code == VOTE_REFUSED:
+        core.st.third_reported = 1
     if ev.epoch > grp.seen:
         grp.seen = ev.epoch
+    if ev.code == VOTE_REFUSED and grp.state == CLAIMING and ev.epoch == grp.epoch and grp.seen == ev.epoch:
+        grp.seen += 1        # this node drove at that epoch in a life that it has forgotten
     if ev.code != VOTE_PROMISED or (grp.state != CLAIMING and grp.state != ACTIVE) or ev.epoch != grp.epoch:
         return
     if ev.stamp > core.st.stamp:

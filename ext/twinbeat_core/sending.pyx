@@ -105,7 +105,7 @@ cdef void schedule(core_t* core) noexcept nogil:
     cdef bint again
     cdef int i
     cdef uint8_t links = <uint8_t>((1 << core.cfg.link_count) - 1)
-    core.send_mask &= links
+    core.send_mask = (core.send_mask | core.st.pending_mask) & links
     speed_up(core, suspect)
     again = asks and now >= answer_late_ns(core) and anybody_answers(core)
     for i in range(core.cfg.link_count):
@@ -189,6 +189,7 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
                 frame.row[g].epoch = grp.floor     # it asks for an epoch refused here: what it must claim above
         if grp.target == holder and (grp.state == STANDBY or grp.state == OUT):
             frame.row[g].flags |= ROW_TARGET
+            grp.offered = core.st.stamp
     frame.row_count = core.cfg.group_count
 
 
@@ -209,10 +210,15 @@ cdef void compose(core_t* core) noexcept nogil:
     cdef frame_t* frame = &core.out.frame
     cdef effect_t* fx
     cdef bint asks = asking(core)
+    cdef uint64_t stamp = <uint64_t>(core.st.now_ns // 1000)
     if core.send_mask == 0:
         return
-    core.st.stamp = <uint64_t>(core.st.now_ns // 1000) if <uint64_t>(core.st.now_ns // 1000) > core.st.stamp \
-        else core.st.stamp + 1
+    if stamp <= core.st.stamp:
+        # One frame a microsecond: a stamp that ran ahead of the clock would lengthen the authority that it earns.
+        core.st.pending_mask = core.send_mask
+        return
+    core.st.pending_mask = 0
+    core.st.stamp = stamp
     frame.kind = FRAME_HEARTBEAT
     frame.version = WIRE_VERSION_NOW
     frame.version_max = WIRE_VERSION_NOW
@@ -249,6 +255,8 @@ cdef int64_t sending_deadline(const core_t* core) noexcept nogil:
     cdef int64_t late = NEVER_NS
     cdef int64_t at
     cdef int i
+    if core.st.pending_mask:
+        return <int64_t>(core.st.stamp + 1) * 1000
     for i in range(core.cfg.link_count):
         if core.st.tx_due_ns[i] < best:
             best = core.st.tx_due_ns[i]

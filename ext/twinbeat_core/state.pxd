@@ -87,6 +87,7 @@ ctypedef struct group_t:
     int64_t hold_off_ns       # not before: after a handover was given
     int64_t off_at_ns         # RELEASING: physically off from then on
     int64_t since_ns
+    uint64_t offered          # newest own stamp that offered the promise to the taker of a handover
     promise_t promise
     vote_t vote[MAX_VOTERS]
 
@@ -120,7 +121,9 @@ ctypedef struct state_t:
     uint8_t load
     uint8_t heard_any         # some peer was heard since the start
     uint8_t fast_mask         # slow links now running at their fast period
+    uint8_t pending_mask      # links whose frame waits for the next microsecond
     uint8_t reported_mask     # peers that have reported since a start with a lost disk, or in hold
+    uint8_t third_reported    # the third voter has answered with its floor since the start
     uint8_t link_seq[MAX_LINKS]
     peer_t peer[MAX_NODES]
     group_t group[MAX_GROUPS]

@@ -138,6 +138,21 @@ cdef void consider(core_t* core, int g, int node, const row_t* row, int64_t gran
         give_promise(core, g, node, row.epoch, grant_ns)
 
 
+cdef void hear_released(core_t* core, int g, int node, const echo_t* echo, int64_t grant_ns) noexcept nogil:
+    """RELEASED, in every frame until it asks again: its outputs are off and its own promise has ended.
+
+    A life that abstains does not say that: the relay of the life before may still be releasing. It abstains longer than
+    any relay takes, so what it says afterwards ends the promise to the life before. Nor does the taker of a handover
+    that has not yet seen the newest offer: it may take on that one. Its promise is renewed while the offer stands.
+    """
+    cdef group_t* grp = &core.st.group[g]
+    if echo == NULL or echo.stamp > grp.offered:
+        end_promise(core, g)
+        grp.why = CAUSE_RELEASED
+    elif grp.target == node and grant_ns > 0 and grp.promise.incarnation == core.st.peer[node].incarnation:
+        give_promise(core, g, node, grp.promise.epoch, grant_ns)
+
+
 cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept nogil:
     """What a newest frame means for this node's promises."""
     cdef int node = frame.source
@@ -161,11 +176,7 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
             if is_voter(core) and grant_ns > 0:
                 consider(core, g, node, row, grant_ns)
         elif grp.promise.holder == node and row.state != RELEASING and row.state != LISTEN:
-            # RELEASED, in every frame until it asks again: its outputs are off and its own promise has ended. A life
-            # that abstains does not say that: the relay of the life before may still be releasing. It abstains
-            # longer than any relay takes, so what it says afterwards ends the promise to the life before.
-            end_promise(core, g)
-            grp.why = CAUSE_RELEASED
+            hear_released(core, g, node, echo_of_self(core, frame), grant_ns)
 
 
 # ---------------------------------------------------------------- as a holder
