@@ -17,7 +17,15 @@ EXIT_OK = 0
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 
-PASSED_ON = {"demo": "twinbeat.demo", "bench": "twinbeat.bench"}
+PASSED_ON = {
+    "demo": "twinbeat.demo",
+    "bench": "twinbeat.bench",
+    "sim": "twinbeat.sim.command",
+    "verify": "twinbeat.sim.verify_command",
+    "prove": "twinbeat.sim.prove_command",
+    "replay": "twinbeat.replay.command",
+    "tune": "twinbeat.replay.tune_command",
+}
 """Commands with a command line of their own."""
 
 

@@ -13,7 +13,18 @@ exit codes: 0 done; 1 the answer is no (check found a problem, nobody drives, re
 CONFIG_PATH = "/etc/twinbeat/twinbeat.toml"
 
 
-COMMANDS = ("run", "check", "status", "why", "events", "handover", "out", "in", "keygen", "demo", "bench", "version")
+PASSED_ON = {
+    "demo": "two agents on this machine, one wire, one fault: watch what happens",
+    "sim": "run a scenario or a campaign of random faults in virtual time",
+    "verify": "try every fault on your own configuration; judge against its outage budget",
+    "prove": "search every schedule of faults within bounds for two drivers",
+    "replay": "run a flight recording through the core again and explain the decision",
+    "tune": "period and timeout for a wished detection time, from recorded arrivals",
+    "bench": "measure takeover times and cost",
+}
+"""Commands with a command line of their own."""
+
+COMMANDS = ("run", "check", "status", "why", "events", "handover", "out", "in", "keygen", "version", *PASSED_ON)
 
 
 def check_command(words: list[str]) -> None:
@@ -35,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of everything but `demo` and `bench`, which read their own options."""
+    """The parser of everything but the commands of PASSED_ON, which read their own options."""
     parser = Parser(
         prog="twinbeat",
         description="Failover for two gateways: one drives the outputs, the other is ready.",
@@ -46,11 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     add_agent_verbs(verbs)
     add_control_verbs(verbs)
-    for name, text in (
-        ("demo", "two agents on this machine, one wire, one fault: watch what happens (twinbeat demo --help)"),
-        ("bench", "measure takeover times and cost (twinbeat bench --help)"),
-    ):
-        verbs.add_parser(name, help=text, add_help=False)
+    for name, text in PASSED_ON.items():
+        verbs.add_parser(name, help=f"{text} (twinbeat {name} --help)", add_help=False)
     return parser
 
 

@@ -4,6 +4,7 @@ from twinbeat_core.state cimport core_t
 
 cdef bint other_drives(const core_t* core, int g) noexcept nogil
 cdef bint other_drives_above(const core_t* core, int g) noexcept nogil
+cdef bint newcomer(const core_t* core, int g, int node) noexcept nogil
 cdef bint other_claims(const core_t* core, int g) noexcept nogil
 cdef bint other_claims_above(const core_t* core, int g) noexcept nogil
 cdef int best_target(const core_t* core, int g) noexcept nogil

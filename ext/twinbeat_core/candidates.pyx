@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from twinbeat_core.model cimport (
-    ACTIVE, CAUSE_COLD_START, CLAIMING, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, NO_NODE, RELEASING, STANDBY, row_t,
+    ACTIVE, CAUSE_COLD_START, CLAIMING, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, LISTEN, NO_NODE, RELEASING, STANDBY,
 )
 from twinbeat_core.state cimport core_t, group_t, peer_t
 
@@ -25,11 +25,26 @@ cdef bint believed(const core_t* core, int node) noexcept nogil:
     return core.st.now_ns - peer.rows_ns < believed_for(core, peer)
 
 
+cdef int64_t candidate_ends_ns(const core_t* core, int node, int g) noexcept nogil:
+    """Until when an unproven life is believed that it drives: not while the proven one answers, and not for ever."""
+    cdef const peer_t* peer = &core.st.peer[node]
+    cdef int64_t at, last
+    if not peer.candidate or not (peer.candidate_on >> g) & 1:
+        return 0
+    if peer.known and core.st.now_ns - peer.proven_ns <= core.cfg.link[core.cfg.fast_link].grant_ns:
+        return 0
+    at = peer.candidate_ns + core.cfg.grant_max_ns
+    last = peer.candidate_since_ns + 2 * core.cfg.grant_max_ns
+    return at if at < last else last
+
+
 cdef bint other_drives(const core_t* core, int g) noexcept nogil:
     """Somebody says that its output is or may be on."""
     cdef int i
     cdef uint8_t state
     for i in range(core.cfg.node_count):
+        if candidate_ends_ns(core, i, g) > core.st.now_ns:
+            return True
         if believed(core, i):
             state = core.st.peer[i].row[g].state
             if state == ACTIVE or state == RELEASING:
@@ -43,6 +58,9 @@ cdef int64_t belief_ends_ns(const core_t* core, int g) noexcept nogil:
     cdef int64_t at
     cdef int i
     for i in range(core.cfg.node_count):
+        at = candidate_ends_ns(core, i, g)
+        if at > core.st.now_ns and at > last:
+            last = at
         if not believed(core, i):
             continue
         if core.st.peer[i].row[g].state == ACTIVE or core.st.peer[i].row[g].state == RELEASING:
@@ -61,11 +79,19 @@ cdef bint other_drives_above(const core_t* core, int g) noexcept nogil:
     return False
 
 
+cdef inline bint claims(const core_t* core, int g, int node) noexcept nogil:
+    """It claims and hears this node: one that went deaf a moment ago must not stop everybody."""
+    cdef const peer_t* peer = &core.st.peer[node]
+    if not believed(core, node) or peer.row[g].state != CLAIMING or not peer.grant_ms:
+        return False
+    return core.st.now_ns - <int64_t>(peer.echoed * 1000) < <int64_t>peer.grant_ms * 1000000
+
+
 cdef bint other_claims_above(const core_t* core, int g) noexcept nogil:
     """A claim with right of way: higher epoch, and proven two-way, or a deaf claimant would stop everybody."""
     cdef int i
     for i in range(core.cfg.node_count):
-        if believed(core, i) and core.st.peer[i].row[g].state == CLAIMING and core.st.peer[i].grant_ms:
+        if claims(core, g, i):
             if core.st.peer[i].row[g].epoch > core.st.group[g].epoch:
                 return True
     return False
@@ -75,9 +101,18 @@ cdef bint other_claims(const core_t* core, int g) noexcept nogil:
     """A proven claim at any epoch: it is that node's turn, and two that overbid each other never end."""
     cdef int i
     for i in range(core.cfg.node_count):
-        if believed(core, i) and core.st.peer[i].row[g].state == CLAIMING and core.st.peer[i].grant_ms:
+        if claims(core, g, i):
             return True
     return False
+
+
+cdef bint newcomer(const core_t* core, int g, int node) noexcept nogil:
+    """It abstains in a life that began when this node abstained no more: it owns nothing and can claim nothing yet."""
+    cdef const peer_t* peer = &core.st.peer[node]
+    if not peer.known or peer.row[g].state != LISTEN or peer.adopted_ns <= core.st.listen_until_ns:
+        return False
+    # What it says is as old as the frame of ours that it had heard: input that waited may tell of long ago.
+    return core.st.now_ns - <int64_t>(peer.echoed * 1000) < <int64_t>peer.grant_ms * 1000000
 
 
 cdef inline bint candidate(const core_t* core, int g, int node) noexcept nogil:
@@ -86,7 +121,7 @@ cdef inline bint candidate(const core_t* core, int g, int node) noexcept nogil:
         return False
     if peer.flags & (FLAG_UNFIT | FLAG_STOPPING | FLAG_BEHIND):
         return False
-    return peer.row[g].state <= CLAIMING     # LISTEN, STANDBY or CLAIMING
+    return peer.row[g].state <= CLAIMING and not newcomer(core, g, node)     # LISTEN, STANDBY or CLAIMING
 
 
 cdef bint ready(const core_t* core, int g, int node) noexcept nogil:

@@ -3,7 +3,7 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from twinbeat_core.candidates cimport (
-    belief_ends_ns, best_target, claim_wait, other_claims, other_claims_above, other_drives, other_drives_above,
+    belief_ends_ns, claim_wait, other_claims, other_claims_above, other_drives, other_drives_above,
 )
 from twinbeat_core.effects cimport add_effect, drive, report_group
 from twinbeat_core.model cimport (
@@ -12,10 +12,10 @@ from twinbeat_core.model cimport (
     DRIVE_ON, FX_RETURN, LISTEN, LONE_HOLD, LONE_TAKEOVER, NEVER_NS, NO_NODE, OUT, RELEASING, ROW_DROPPED,
     RP_EPOCH_CEILING, RP_STATE, STANDBY, effect_t,
 )
-from twinbeat_core.silence cimport is_alone
+from twinbeat_core.silence cimport is_alone, long_deaf
 from twinbeat_core.state cimport BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
 from twinbeat_core.triggers cimport (
-    TR_CLAIM, TR_GIVE, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
+    TR_CLAIM, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
 )
 from twinbeat_core.votes cimport (
     authority, claim_base, end_promise, give_promise, next_epoch, promise_free, promise_self, top_up,
@@ -87,6 +87,7 @@ cdef void end_own_claim(core_t* core, int g, uint8_t old) noexcept nogil:
         give_promise(core, g, grp.target, epoch, <int64_t>taker.grant_ms * 1000000)
     else:
         grp.target = NO_NODE
+        grp.hold_off_ns = 0
 
 
 cdef bint enter(core_t* core, int g, int trigger, int cause) noexcept nogil:
@@ -150,7 +151,7 @@ cdef bint own_word(const core_t* core, int g) noexcept nogil:
     for i in range(core.cfg.node_count):
         if i != core.cfg.self_node and (core.cfg.voter_mask >> i) & 1:
             # hold: a death notice that named this group, and no promise to that node since
-            return core.st.peer[i].dead and core.st.peer[i].row[g].flags & ROW_DROPPED
+            return core.st.peer[i].dead and not long_deaf(core) and core.st.peer[i].row[g].flags & ROW_DROPPED
     return False
 
 
@@ -200,11 +201,14 @@ cdef void settle_claiming(core_t* core, int g) noexcept nogil:
 
 
 cdef void end_offer(core_t* core, int g) noexcept nogil:
-    """A handover is offered until somebody drives, the promise has run out, or the taker had the longest promise's time."""
+    """Offer a handover until somebody drives, the promise has run out, or for as long as the longest promise."""
     cdef group_t* grp = &core.st.group[g]
     if grp.target == NO_NODE:
         return
-    if other_drives(core, g) or promise_free(core, g) or core.st.now_ns >= grp.hold_off_ns - core.cfg.grant_max_ns:
+    if promise_free(core, g):
+        grp.target = NO_NODE
+        grp.hold_off_ns = 0              # the taker fell silent
+    elif other_drives(core, g) or core.st.now_ns >= grp.hold_off_ns - core.cfg.grant_max_ns:
         grp.target = NO_NODE
 
 

@@ -39,6 +39,10 @@ cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
     cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
     cdef bint first = not peer.dead
     peer.dead = 1
+    for g in range(core.cfg.group_count):
+        if core.st.group[g].target == frame.source:
+            core.st.group[g].target = NO_NODE
+            core.st.group[g].hold_off_ns = 0
     for g in range(rows):
         if not frame.row[g].flags & ROW_DROPPED:
             continue

@@ -14,16 +14,17 @@ from twinbeat_core.groups cimport drop_lapsed, enter, groups_deadline, settle
 from twinbeat_core.inputs cimport command, give_unfit, hear_death, hear_output, take_over_targets
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_COLD_START, CAUSE_START, CLAIMING, EPOCH_NODE_BITS, EV_COMMAND, EV_HEALTH, EV_HEARD, EV_LATE,
-    EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, EV_WAKE, FLAG_ASK, FRAME_DEATH, LATE_CANARY,
-    LATE_DECIDER, NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, VOTE_REFUSED, effects_t, event_t, settings_t,
+    EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, FLAG_ASK, FRAME_DEATH, LATE_CANARY, LATE_DECIDER,
+    NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, VOTE_REFUSED, effects_t, event_t, settings_t,
 )
+from twinbeat_core.paths cimport other_ways
 from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
 from twinbeat_core.sending cimport compose, schedule, sending_deadline
-from twinbeat_core.silence cimport doubt_self, note_late, peers_deadline, watch_links
-from twinbeat_core.state cimport core_t, group_t, state_t
+from twinbeat_core.silence cimport doubt_self, note_deaf, note_late, peers_deadline, watch_links
+from twinbeat_core.state cimport core_t, group_t
 from twinbeat_core.timing cimport lease_from_grant
 from twinbeat_core.triggers cimport TR_START
-from twinbeat_core.votes cimport ceiling_above, count_votes, hear_rows, top_up
+from twinbeat_core.votes cimport ceiling_above, count_votes, hear_rows, note_report, top_up
 
 from .groups import fill_table
 from .table import TRANSITIONS
@@ -94,10 +95,12 @@ cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
     if ev.frame.flags & FLAG_ASK:
         # A copy is answered too: the asker may hear this node on that link only.
         core.answer_mask |= 1 << ev.link
+        core.answer_mask |= other_ways(core, ev.frame.source, ev.link)
     if what == HEARD_COPY:
         return
     hear_rows(core, &ev.frame, what == HEARD_PROVEN)
     if what == HEARD_PROVEN:
+        note_report(core, ev.frame.source)
         take_over_targets(core, &ev.frame)
         count_votes(core, ev.frame.source, &ev.frame)
 
@@ -150,6 +153,7 @@ cdef void take_in(core_t* core, const event_t* ev) noexcept nogil:
             core.st.ceiling = ev.epoch
     elif ev.kind == EV_LATE:
         doubt_self(core, period + period // 2)
+        note_deaf(core)
         if ev.code == LATE_CANARY:
             note_late(core, ev.value)
     elif ev.kind == EV_LINK and ev.code == 0 and ev.link < core.cfg.link_count:

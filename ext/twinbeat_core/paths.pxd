@@ -10,4 +10,5 @@ cdef void measure_loss(core_t* core, path_t* path, uint8_t seq) noexcept nogil
 cdef void measure_gap(core_t* core, path_t* path, peer_t* peer, const event_t* ev) noexcept nogil
 cdef int64_t offered_over(const core_t* core, path_t* path, int link) noexcept nogil
 cdef int link_of_beat(const core_t* core, int node, int arrived_on) noexcept nogil
+cdef uint8_t other_ways(const core_t* core, int node, int arrived_on) noexcept nogil
 cdef void watch_path(core_t* core, int node, int link) noexcept nogil

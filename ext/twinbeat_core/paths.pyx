@@ -2,9 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from twinbeat_core.effects cimport report
-from twinbeat_core.model cimport (
-    RP_LINK_DOWN, RP_LINK_OK, RP_LINK_UP, RP_RX_DEAD, RP_TX_DEAD, event_t,
-)
+from twinbeat_core.model cimport RP_LINK_DOWN, RP_LINK_OK, RP_LINK_UP, RP_RX_DEAD, RP_TX_DEAD, event_t
 from twinbeat_core.state cimport core_t, path_t, peer_t
 from twinbeat_core.timing cimport grant_from_lease, lease_for_loss
 
@@ -103,18 +101,41 @@ cdef int64_t offered_over(const core_t* core, path_t* path, int link) noexcept n
 
 
 cdef int link_of_beat(const core_t* core, int node, int arrived_on) noexcept nogil:
-    """The fastest link on which the node is being heard; it fixes the promise's length and the beat to judge by."""
-    cdef int best = arrived_on
+    """The link that fixes the promise's length and the beat to judge by.
+
+    The fastest on which the node is heard, or the fastest on which it hears us where that is slower: an ask that does
+    not arrive and an answer that does not arrive are the same to the promise.
+    """
+    cdef int told = -1
+    cdef int heard = arrived_on
     cdef int i
-    cdef int64_t period, told
+    cdef int64_t period
     for i in range(core.cfg.link_count):
         period = core.cfg.link[i].period_ns
-        told = core.st.peer[node].path[i].told_ns
-        # Heard here, and the peer hears us here: an answer that cannot arrive must not shorten the promise.
-        if period < core.cfg.link[best].period_ns and path_fresh(core, node, i, period + period // 2):
-            if core.st.now_ns - told <= 5 * period // 2:
-                best = i
-    return best
+        if path_fresh(core, node, i, period + period // 2) and period < core.cfg.link[heard].period_ns:
+            heard = i
+        if told_there(core, node, i) and (told < 0 or period < core.cfg.link[told].period_ns):
+            told = i
+    return told if told >= 0 and core.cfg.link[told].period_ns > core.cfg.link[heard].period_ns else heard
+
+
+cdef bint told_there(const core_t* core, int node, int link) noexcept nogil:
+    """The peer said lately that it hears this node on that link."""
+    cdef int64_t told = core.st.peer[node].path[link].told_ns
+    return told != 0 and core.st.now_ns - told <= 5 * core.cfg.link[link].period_ns // 2
+
+
+cdef uint8_t other_ways(const core_t* core, int node, int arrived_on) noexcept nogil:
+    """Where to answer an ask from a link on which the asker does not hear us; no faster than one asks there."""
+    cdef uint8_t mask = 0
+    cdef int i
+    if told_there(core, node, arrived_on):
+        return 0
+    for i in range(core.cfg.link_count):
+        if i != arrived_on and told_there(core, node, i):
+            if core.st.now_ns - core.st.tx_at_ns[i] >= core.cfg.link[i].reask_ns:
+                mask |= 1 << i
+    return mask
 
 
 cdef void watch_path(core_t* core, int node, int link) noexcept nogil:

@@ -4,12 +4,13 @@ A frame proves both directions when it echoes this node's incarnation and one of
 (docs/protocol.md, "Two-way proof"). An incarnation becomes the peer's current one by such a frame only, so a
 replayed frame of a past life, whose echo is old, changes nothing.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from twinbeat_core.effects cimport report
 from twinbeat_core.model cimport (
-    FRAME_DEATH, MAX_RETIRED, RP_CONFIG_MISMATCH, RP_GRANT, RP_PEER_UP, RP_VERSION_MISMATCH, echo_t, event_t, frame_t,
+    ACTIVE, FRAME_DEATH, MAX_RETIRED, NO_NODE, RELEASING, RP_CONFIG_MISMATCH, RP_GRANT, RP_PEER_UP,
+    RP_VERSION_MISMATCH, echo_t, event_t, frame_t,
 )
 from twinbeat_core.paths cimport link_of_beat, measure_gap, measure_loss, offered_over
 from twinbeat_core.state cimport core_t, path_t, peer_t
@@ -65,14 +66,30 @@ cdef void adopt(core_t* core, int node, uint32_t incarnation) noexcept nogil:
     peer.grant_ms = 0
     peer.candidate = 0
     peer.candidate_stamp = 0
+    peer.candidate_ns = 0
+    peer.candidate_on = 0
+    peer.adopted_ns = core.st.now_ns
+    for i in range(core.cfg.group_count):
+        if core.st.group[i].target == node:
+            # The taker of a handover is no more: the giver is a candidate as soon as its promise to it has ended.
+            core.st.group[i].target = NO_NODE
+            core.st.group[i].hold_off_ns = 0
     memset(peer.row, 0, sizeof(peer.row))
     report(core, RP_PEER_UP, <uint8_t>node, 0, 0, incarnation)
 
 
-cdef void note_candidate(core_t* core, peer_t* peer, const frame_t* frame) noexcept nogil:
+cdef void note_candidate(core_t* core, peer_t* peer, const frame_t* frame, bint same_groups) noexcept nogil:
+    """A life heard but not proven: what it says it drives is believed for a while (R2)."""
+    cdef int i
+    if peer.candidate_ns == 0 or core.st.now_ns - peer.candidate_ns > core.cfg.grant_max_ns:
+        peer.candidate_since_ns = core.st.now_ns
     peer.candidate = frame.incarnation
     peer.candidate_stamp = frame.stamp
     peer.candidate_ns = core.st.now_ns
+    peer.candidate_on = 0
+    for i in range(frame.row_count if same_groups else 0):
+        if frame.row[i].state == ACTIVE or frame.row[i].state == RELEASING:
+            peer.candidate_on |= <uint64_t>1 << i
 
 
 cdef int classify(core_t* core, peer_t* peer, const frame_t* frame, const echo_t* echo, path_t* path) noexcept nogil:
@@ -97,7 +114,7 @@ cdef int classify(core_t* core, peer_t* peer, const frame_t* frame, const echo_t
     if proven and echo.stamp > peer.echoed:
         adopt(core, frame.source, frame.incarnation)
         return HEARD_PROVEN
-    note_candidate(core, peer, frame)
+    note_candidate(core, peer, frame, True)
     return HEARD_ONE_WAY
 
 
@@ -125,7 +142,7 @@ cdef bint foreign(core_t* core, peer_t* peer, const event_t* ev) noexcept nogil:
             peer.stranger = 0
         return False
     if not version:
-        note_candidate(core, peer, frame)
+        note_candidate(core, peer, frame, False)
         echo = echo_of_self(core, frame)
     if version or (echo != NULL and echo_recent(core, echo)):
         peer.barred_ns = core.st.now_ns
@@ -218,7 +235,6 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
         note_echo(core, peer, echo)
     if heard == HEARD_PROVEN:
         peer.proven_ns = core.st.now_ns
-        core.st.reported_mask |= 1 << frame.source
     peer.life_ns = core.st.now_ns
     if frame.stamp <= peer.stamp:
         return HEARD_COPY

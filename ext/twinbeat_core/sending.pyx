@@ -3,12 +3,12 @@
 Every link carries a beat each period. A holder whose answer is late asks again on every link at once; when the
 fastest link falls silent the slower ones go as fast as they may; an ask is answered on the link it came by.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from twinbeat_core.effects cimport add_effect
 from twinbeat_core.model cimport (
     ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, FRAME_HEARTBEAT, FX_ASK, FX_SEND,
-    LISTEN, NEVER_NS, NO_NODE, OUT, RELEASING, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
+    LISTEN, NEVER_NS, NO_NODE, OUT, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
 )
 from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t

@@ -1,6 +1,7 @@
 """Silence and what may be concluded from it: suspicion, being alone, and the doubt of one's own hearing."""
 from libc.stdint cimport int64_t, uint8_t
 
+from twinbeat_core.candidates cimport newcomer
 from twinbeat_core.effects cimport report
 from twinbeat_core.model cimport ACTIVE, LINK_SERIAL, LISTEN, NEVER_NS, OUT, RP_PEER_SILENT
 from twinbeat_core.paths cimport lost_after, watch_path
@@ -23,11 +24,25 @@ cdef inline int64_t alone_after(const core_t* core, int node) noexcept nogil:
     return beat * 5 // 2
 
 
+cdef bint long_deaf(const core_t* core) noexcept nogil:
+    """So long that one whose death was known may have come back, abstained and be about to drive, all unheard."""
+    if core.st.deaf_ns == 0 or core.st.now_ns - core.st.deaf_ns > alone_after(core, core.cfg.self_node):
+        return False
+    return core.st.now_ns - core.st.deaf_since_ns > core.cfg.grant_max_ns - core.cfg.link[core.cfg.fast_link].grant_ns
+
+
+cdef void note_deaf(core_t* core) noexcept nogil:
+    if core.st.deaf_ns == 0 or core.st.now_ns - core.st.deaf_ns > alone_after(core, core.cfg.self_node):
+        core.st.deaf_since_ns = core.st.now_ns
+    core.st.deaf_ns = core.st.now_ns
+
+
 cdef bint is_alone(const core_t* core, int g) noexcept nogil:
     """Every other voting node is dead by notice or silent, both ways, for two and a half beats.
 
     For a node that already drives, one that abstains or is out of service counts as silent: it cannot drive, and
-    what it has forgotten or is too slow to say must not cost the output.
+    what it has forgotten or is too slow to say must not cost the output. For a claim the same of one that began to
+    abstain when this node did no more. (Two that start together each see the other abstain.)
     """
     cdef int i
     cdef const peer_t* peer
@@ -37,11 +52,18 @@ cdef bint is_alone(const core_t* core, int g) noexcept nogil:
             continue
         peer = &core.st.peer[i]
         if peer.dead:
+            if long_deaf(core):
+                return False
             continue
-        if core.st.group[g].state == ACTIVE and peer.known and peer.rows_ns:
+        if core.st.group[g].state == ACTIVE and peer.known and peer.rows_ns and not long_deaf(core):
             if peer.row[g].state == LISTEN or peer.row[g].state == OUT:
                 continue
         base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
+        if core.st.group[g].state != ACTIVE:
+            if newcomer(core, g, i) and core.st.now_ns - peer.silence_ns >= alone_after(core, i):
+                continue
+            if peer.candidate_since_ns > base:
+                base = peer.candidate_since_ns       # a life just heard has yet to prove itself
         if core.st.now_ns - base < alone_after(core, i):
             return False
     return True
@@ -118,6 +140,7 @@ cdef int64_t peers_deadline(const core_t* core) noexcept nogil:
             sooner(&best, base + period + period // 2, now)
             base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
             sooner(&best, base + alone_after(core, node), now)
+            sooner(&best, peer.candidate_since_ns + alone_after(core, node), now)
         if not peer.silent:
             base = peer.heard_ns if peer.heard_ns > peer.silence_ns else peer.silence_ns
             sooner(&best, base + core.cfg.grant_max_ns, now)

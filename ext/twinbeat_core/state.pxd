@@ -43,7 +43,10 @@ ctypedef struct peer_t:
     uint64_t stamp            # newest processed of `incarnation`
     uint64_t candidate_stamp
     uint64_t echoed           # newest own stamp it has echoed
-    int64_t candidate_ns
+    int64_t candidate_ns      # its newest frame
+    int64_t candidate_since_ns    # since when such lives are heard without a pause of the longest promise
+    uint64_t candidate_on     # groups that it says it drives or is releasing
+    int64_t adopted_ns        # when its current life was proven
     int64_t heard_ns          # newest fresh frame on any link, of whichever life
     int64_t life_ns           # newest fresh frame of the current life
     int64_t rows_ns           # when the rows below were taken in
@@ -98,6 +101,8 @@ ctypedef struct state_t:
     int64_t started_ns
     int64_t listen_until_ns
     int64_t claim_after_ns    # self-doubt: no claim by silence before
+    int64_t deaf_ns           # newest sign that this node did not hear
+    int64_t deaf_since_ns     # first of such signs without a pause
     int64_t tx_due_ns[MAX_LINKS]
     int64_t tx_at_ns[MAX_LINKS]
     int64_t asked_ns[MAX_LINKS]

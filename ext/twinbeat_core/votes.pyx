@@ -6,7 +6,7 @@
    unbroken ACTIVE holder, which a restarted voter may renew: nobody else can have held a majority meanwhile.
 4. The holder counts from the moment it sent the stamp; the voter from the moment it processed it.
 """
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from twinbeat_core.effects cimport persist
 from twinbeat_core.model cimport (
@@ -69,16 +69,19 @@ cdef bint is_voter(const core_t* core) noexcept nogil:
     return (core.cfg.voter_mask >> core.cfg.self_node) & 1
 
 
+cdef bint by_word(const core_t* core, int g) noexcept nogil:
+    """With lone = hold a pair's promise ends by word only, never by time."""
+    return core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD
+
+
 cdef bint promise_free(const core_t* core, int g) noexcept nogil:
-    """Nobody holds this node's promise any more. With lone = hold a pair's promise does not end by time."""
+    """Nobody holds this node's promise any more."""
     cdef const promise_t* pr = &core.st.group[g].promise
     if pr.holder == NO_NODE:
         return True
     if pr.holder == core.cfg.self_node:
         return False
-    if core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD:
-        return False
-    return core.st.now_ns >= pr.expiry_ns
+    return not by_word(core, g) and core.st.now_ns >= pr.expiry_ns
 
 
 cdef void end_promise(core_t* core, int g) noexcept nogil:
@@ -160,8 +163,12 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
     cdef int64_t grant_ns = <int64_t>peer.grant_ms * 1000000
     cdef group_t* grp
     cdef const row_t* row
+    cdef const echo_t* echo = echo_of_self(core, frame)
     cdef int g
     cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
+    # Who has not heard this node for as long as the promise would last has no authority from it to renew, and a deaf
+    # claimant would keep the promise from those who hear.
+    cdef bint hears = echo != NULL and core.st.now_ns - <int64_t>(echo.stamp * 1000) <= grant_ns
     for g in range(rows):
         grp = &core.st.group[g]
         row = &frame.row[g]
@@ -173,10 +180,22 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
         if not proven:
             continue
         if asks(row, node):
-            if is_voter(core) and grant_ns > 0:
+            if is_voter(core) and grant_ns > 0 and (hears or by_word(core, g)):
                 consider(core, g, node, row, grant_ns)
         elif grp.promise.holder == node and row.state != RELEASING and row.state != LISTEN:
-            hear_released(core, g, node, echo_of_self(core, frame), grant_ns)
+            hear_released(core, g, node, echo, grant_ns)
+
+
+cdef void note_report(core_t* core, int node) noexcept nogil:
+    """After a restart: the node has reported, once what it drives by this node's word has that word again (A11, L2)."""
+    cdef int g
+    cdef uint8_t state
+    for g in range(core.cfg.group_count):
+        state = core.st.peer[node].row[g].state
+        if by_word(core, g) and (state == ACTIVE or state == RELEASING):
+            if core.st.group[g].state == LISTEN and core.st.group[g].promise.holder != node:
+                return
+    core.st.reported_mask |= <uint8_t>(1 << node)
 
 
 # ---------------------------------------------------------------- as a holder
@@ -242,7 +261,7 @@ cdef inline int needed(const core_t* core, int g) noexcept nogil:
 cdef int64_t authority(const core_t* core, int g) noexcept nogil:
     """Until when a majority of promises covers this node's own epoch; NEVER_NS where it needs nobody."""
     cdef int64_t until = nth_best(core, g, needed(core, g), False)
-    if until and until != NEVER_NS and core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD:
+    if until and until != NEVER_NS and by_word(core, g):
         return NEVER_NS          # a promise once given does not end by time there
     return until
 

@@ -65,7 +65,7 @@ def _is_product(path: Path) -> bool:
     relative = path.relative_to(ROOT)
     if any(part == "__pycache__" or part.endswith((".egg-info", "_cache")) for part in relative.parts[:-1]):
         return True
-    return path.suffix in {".so", ".pyc"} or (relative.parts[0] == "ext" and path.suffix in {".c", ".html"})
+    return path.suffix in {".so", ".pyc"} or (path.suffix == ".c" and path.with_suffix(".pyx").exists())
 
 
 def shown(path: Path) -> str:
@@ -254,7 +254,7 @@ def compiled_sources(pyx: Path) -> set[Path]:
 def build_faults() -> list[str]:
     """One sentence for each compiled module that is missing, older than its sources, or without a source."""
     faults = []
-    for pyx in files(".pyx", under="ext"):
+    for pyx in files(".pyx"):
         built = pyx.with_name(pyx.stem + sysconfig.get_config_var("EXT_SUFFIX"))
         if not built.exists():
             faults.append(f"{shown(pyx)} is not compiled for this Python")
@@ -263,7 +263,7 @@ def build_faults() -> list[str]:
         newer = [path for path in sorted(compiled_sources(pyx)) if path.stat().st_mtime_ns > built_at_ns]
         if newer:
             faults.append(f"the compiled {module_name(pyx)} is older than {', '.join(map(shown, newer))}")
-    for module in sorted((ROOT / "ext").rglob("*.so")):
+    for module in sorted(path for root in SOURCE_ROOTS for path in (ROOT / root).rglob("*.so")):
         if not (module.parent / f"{module.name.partition('.')[0]}.pyx").exists():
             faults.append(f"{shown(module)} has no source any more: delete it")
     return faults

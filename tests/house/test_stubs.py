@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from house_tools import files, module_name, shown
 
-STUBS = [path for path in files(".pyi", under="ext") if path.with_suffix(".pyx").exists()]
+STUBS = [path for path in files(".pyi") if path.with_suffix(".pyx").exists()]
 
 
 def _declared(body: list[ast.stmt], prefix: str = "") -> set[str]:

@@ -2,14 +2,15 @@
 from libc.stdint cimport int64_t, uint16_t
 
 from twinbeat_core.model cimport (
-    CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_OUT, EV_COMMAND, EV_HEALTH, EV_LATE, EV_LINK, EV_OUTPUT, EV_SYNC, LATE_CANARY,
-    LATE_DECIDER, NO_NODE, OUTPUT_FAILED, OUTPUT_OFF,
+    CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_OUT, EV_COMMAND, EV_HEALTH, EV_LATE, EV_LINK, EV_OUTPUT, EV_SYNC,
+    LATE_CANARY, LATE_DECIDER, NO_NODE, OUTPUT_FAILED, OUTPUT_OFF,
 )
 from twinbeat.sim.carriers cimport cond_clear, replay_past, weigh_links
+from twinbeat.sim.endings cimport node_end, node_kill, node_leave
 from twinbeat.sim.gates cimport gate_let_go, tell, unstick
 from twinbeat.sim.judge cimport note
-from twinbeat.sim.nodes cimport give_event, node_end, node_kill, node_leave, node_resume, node_start, node_still
-from twinbeat.sim.things cimport push
+from twinbeat.sim.nodes cimport give_event, node_deaf, node_hears, node_resume, node_start, node_still
+from twinbeat.sim.things cimport bring_forward, push
 from twinbeat.sim.voter cimport voter_start
 from twinbeat.sim.world cimport (
     EVERY, FROZEN, IT_UNDO, RUNS, STALLED, SUSPENDED, action_t, cond_t, item_t, local_of, true_of, world_t,
@@ -48,8 +49,18 @@ cdef void touch_link(world_t* w, cond_t* c, const action_t* a, bint undo) noexce
         c.reorder = <uint16_t>value
     elif a.verb == CORRUPT:
         c.corrupt = <uint16_t>value
-    elif a.verb == CLOG and not undo:
+    elif a.verb == CLOG and not undo and w.now + a.lasts > c.clog_until:
         c.clog_until = w.now + a.lasts
+
+
+cdef void let_flow(world_t* w, int link, int i, int j) noexcept nogil:
+    """Nothing holds this link any more: neither what was sent nor, in its order, what will be."""
+    cdef cond_t* c = &w.cond[link][i][j]
+    cdef int64_t at = w.now + w.p.latency[link] + w.p.jitter[link]
+    if c.clog_until > w.now or c.delay or c.jitter or c.last_arrival <= at:
+        return
+    bring_forward(w, link, i, j, at)
+    c.last_arrival = at
 
 
 cdef void on_links(world_t* w, const action_t* a, bint undo) noexcept nogil:
@@ -66,6 +77,8 @@ cdef void on_links(world_t* w, const action_t* a, bint undo) noexcept nogil:
                         replay_past(w, i, j, link, <int>a.value)
                     else:
                         touch_link(w, &w.cond[link][i][j], a, undo)
+                        if undo or a.verb == HEAL:
+                            let_flow(w, link, i, j)
     weigh_links(w)
 
 
@@ -89,6 +102,7 @@ cdef void set_rate(world_t* w, int i, int64_t ppb) noexcept nogil:
 
 
 cdef void begin_node(world_t* w, int i, const action_t* a) noexcept nogil:
+    cdef int late
     if a.verb == START:
         if not w.node[i].alive:
             node_start(w, i, a.value == 1)
@@ -109,7 +123,11 @@ cdef void begin_node(world_t* w, int i, const action_t* a) noexcept nogil:
     elif a.verb == RESUME:
         node_resume(w, i)
     elif a.verb == LATE:
-        give_event(w, i, EV_LATE, a.group if LATE_DECIDER <= a.group <= LATE_CANARY else LATE_CANARY, 0, 0, a.value, 0)
+        if a.lasts:
+            node_deaf(w, i, a.value)
+        else:
+            late = a.group if LATE_DECIDER <= a.group <= LATE_CANARY else LATE_CANARY
+            give_event(w, i, EV_LATE, late, 0, 0, a.value, 0)
     elif a.verb == CLOCK:
         set_rate(w, i, a.value)
     elif a.verb == DISK:
@@ -132,6 +150,8 @@ cdef void end_node(world_t* w, int i, const action_t* a) noexcept nogil:
             node_start(w, i, a.value == 1)
     elif a.verb == STALL or a.verb == FREEZE or a.verb == SUSPEND:
         node_resume(w, i)
+    elif a.verb == LATE:
+        node_hears(w, i)
     elif a.verb == CLOCK:
         set_rate(w, i, w.p.ppb[i])
     elif a.verb == DISK:
@@ -146,7 +166,7 @@ cdef void end_node(world_t* w, int i, const action_t* a) noexcept nogil:
 
 # ---------------------------------------------------------------- outputs, operators
 cdef void clear(world_t* w, int i, int g) noexcept nogil:
-    """The output works again: the gate, which went on trying, says so where it is off, and an operator clears the bar."""
+    """The output works again: the gate, which went on trying, says so where it is off; an operator clears the bar."""
     if not w.node[i].gate[g].on:
         tell(w, i, g, OUTPUT_OFF, w.node[i].gate[g].epoch)
     give_event(w, i, EV_COMMAND, CMD_CLEAR, g, NO_NODE, 0, 0)
@@ -203,6 +223,8 @@ cdef void heal_links(world_t* w) noexcept nogil:
         for i in range(w.nodes):
             for j in range(w.nodes):
                 cond_clear(&w.cond[link][i][j])
+                if j != i:
+                    let_flow(w, link, i, j)
     if w.voter.exists and not w.voter.alive:
         voter_start(w)
     for i in range(w.nodes):
@@ -216,6 +238,7 @@ cdef void heal_all(world_t* w) noexcept nogil:
     heal_links(w)
     for i in range(w.nodes):
         node_resume(w, i)
+        node_hears(w, i)
         if w.node[i].clock.ppb != w.p.ppb[i]:
             set_rate(w, i, w.p.ppb[i])
         w.node[i].disk_ns = 0

@@ -1,7 +1,6 @@
 """What carries frames from node to node: delay, loss, copies, overtaking, wrong bits, cuts and clogs."""
-from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from twinbeat_core.codec cimport MAX_FRAME, wire_decode, wire_encode
 from twinbeat_core.model cimport KEY_BYTES, frame_t
@@ -14,6 +13,7 @@ from twinbeat.sim.spec import LogKind, Rule
 cdef int LOG_SENT = LogKind.SENT
 cdef int FORGED = Rule.FORGED
 cdef int64_t COPY_NS = 2000000          # a second copy comes up to this much later
+cdef int64_t LATE_COPY_NS = 25000000    # in the worst world it is older than anything that it could still renew
 cdef uint8_t KEY[16]
 
 
@@ -82,6 +82,8 @@ cdef void put(world_t* w, int j, int link, int32_t slot, int seq, int64_t at) no
     item.link = link
     item.slot = slot
     item.code = <uint8_t>seq
+    item.value = w.now
+    item.peer = w.slot[slot].frame.source
     w.refs[slot] += 1
 
 
@@ -114,12 +116,14 @@ cdef void transmit(world_t* w, int i, int j, int link, int32_t slot, int seq) no
     put(w, j, link, slot, seq, at)
     note(w, LOG_SENT, i, -1, link, j, 0, flags, at)
     if c.duplicate and rng_below(&w.rng, 1024) < c.duplicate:
-        put(w, j, link, slot, seq, at + 1 + rng_below(&w.rng, COPY_NS))
+        put(w, j, link, slot, seq, at + (LATE_COPY_NS if w.p.worst else 1 + rng_below(&w.rng, COPY_NS)))
 
 
 cdef void keep_past(world_t* w, int i, int32_t slot) noexcept nogil:
-    """Remember what node i sent: an old frame may come again."""
+    """Remember what node i sent: an old frame may come again. The model check brings copies of its own."""
     cdef int at = w.node[i].past_count % SIM_PAST
+    if w.searching:
+        return
     if w.node[i].past_count >= SIM_PAST:
         drop_slot(w, w.node[i].past[at])
     w.node[i].past[at] = slot
@@ -128,7 +132,7 @@ cdef void keep_past(world_t* w, int i, int32_t slot) noexcept nogil:
 
 
 cdef void replay_past(world_t* w, int i, int j, int link, int ago) noexcept nogil:
-    """The frame that node i sent `ago` frames before its newest arrives at node j once more; the oldest kept at most."""
+    """The frame that node i sent `ago` frames before its newest, or the oldest kept, arrives at node j again."""
     cdef int kept = w.node[i].past_count if w.node[i].past_count < SIM_PAST else SIM_PAST
     cdef int32_t slot
     if kept == 0:

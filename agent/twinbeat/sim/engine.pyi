@@ -1,6 +1,10 @@
 from collections.abc import Sequence
 
 from twinbeat.sim.spec import Action, RunResult, WorldSpec
+from twinbeat_core.errors import TwinbeatError
+
+class SimulatorError(TwinbeatError):
+    """A world or a schedule that the simulator cannot run."""
 
 class Engine:
     """One world that can be run again and again. Memory is taken once; nothing is kept from run to run."""

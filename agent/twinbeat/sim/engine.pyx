@@ -1,21 +1,26 @@
-"""A world that can be run: one call takes actions and a seed and gives what came of them. The loop needs no interpreter."""
+"""A world that can be run: actions and a seed in, what came of them out. The loop needs no interpreter."""
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from twinbeat_core.machine cimport core_init
-from twinbeat_core.model cimport LONE_HOLD, NEVER_NS, NO_NODE
+from twinbeat_core.model cimport NO_NODE
 from twinbeat_core.settings cimport CoreSettings
 from twinbeat.sim.actions cimport do_action, undo_action
 from twinbeat.sim.carriers cimport weigh_links
+from twinbeat.sim.endings cimport look_to_leave, notice
+from twinbeat.sim.gates cimport contact_due, gate_drop, gate_due, hold_over
 from twinbeat.sim.judge cimport judge_end
-from twinbeat.sim.nodes cimport handle, wake
-from twinbeat.sim.things cimport drop_slot, pop, things_clear
+from twinbeat.sim.nodes cimport notice_late, reach, wake
+from twinbeat.sim.things cimport pop, things_clear, things_init
+from twinbeat.sim.voter cimport voter_hear_ask, voter_hear_death, voter_hear_return
 from twinbeat.sim.world cimport (
-    IT_UNDO, MAX_GROUPS, SIM_PAST, SIM_SLOTS, action_t, item_t, node_t, rng_below, rng_next, world_t,
+    IT_ASK, IT_CONTACT, IT_FRAME, IT_GATE, IT_GATE_DROP, IT_HOLD, IT_LATE, IT_LEAVE, IT_NOTICE, IT_PERSISTED,
+    IT_RETURN, IT_TOLD, IT_UNDO, IT_VOTE, IT_VOTER_NOTICE, MAX_GROUPS, action_t, item_t, node_t, rng_below, rng_next,
+    world_t,
 )
 
-from twinbeat.sim.spec import Action, Excuse, Gap, LogEntry, LogKind, Rule, RunResult, Verb, Violation
+from twinbeat.sim.spec import Excuse, Gap, LogEntry, LogKind, Rule, RunResult, Violation
 from twinbeat_core.errors import TwinbeatError
 from twinbeat_core.timing import tolerated_loss
 
@@ -54,6 +59,37 @@ cdef class Rng:
         return low + rng_below(&self.rng, high - low + 1)
 
 
+cdef void handle(world_t* w, const item_t* item) noexcept nogil:
+    """One item of the queue whose time has come."""
+    if item.kind <= IT_UNDO:
+        if item.kind == IT_FRAME:
+            reach(w, item)
+        else:
+            undo_action(w, item.slot)
+    elif item.kind == IT_TOLD or item.kind == IT_PERSISTED or item.kind == IT_VOTE:
+        reach(w, item)
+    elif item.kind == IT_CONTACT:
+        contact_due(w, item)
+    elif item.kind == IT_GATE:
+        gate_due(w, item)
+    elif item.kind == IT_GATE_DROP:
+        gate_drop(w, item)
+    elif item.kind == IT_HOLD:
+        hold_over(w, item)
+    elif item.kind == IT_NOTICE:
+        notice(w, item)
+    elif item.kind == IT_ASK:
+        voter_hear_ask(w, item)
+    elif item.kind == IT_RETURN:
+        voter_hear_return(w, item)
+    elif item.kind == IT_VOTER_NOTICE:
+        voter_hear_death(w, item)
+    elif item.kind == IT_LEAVE:
+        look_to_leave(w, item)
+    elif item.kind == IT_LATE:
+        notice_late(w, item)
+
+
 cdef bint advance(world_t* w, long long until) noexcept nogil:
     """Do what comes next; False when nothing comes before `until`. At one moment: actions, then items, then wakes."""
     cdef int64_t best = until
@@ -75,10 +111,7 @@ cdef bint advance(world_t* w, long long until) noexcept nogil:
         do_action(w, w.next_action - 1)
     elif which == 100:
         pop(w, &item)
-        if item.kind == IT_UNDO:
-            undo_action(w, item.slot)
-        else:
-            handle(w, &item)
+        handle(w, &item)
     else:
         wake(w, which)
     return True
@@ -94,6 +127,7 @@ cdef class Engine:
         self.w = <world_t*>calloc(1, sizeof(world_t))
         if self.w == NULL:
             raise MemoryError("no memory for a simulated world")
+        things_init(self.w)
         self.spec = spec
         self.settings = [settings.compile() for settings in spec.settings]
         self.load(spec)
@@ -132,8 +166,9 @@ cdef class Engine:
     cdef long long bound_of(self, CoreSettings s):
         """How long after healing roles may go on changing (docs/protocol.md, "After healing").
 
-        An abstention, a promise given at its end, a given handover that nobody took, the order of the candidates with
-        all of them unfit a moment ago, one beat of the slowest link, and the longest write of an epoch block.
+        Twice the longest promise (an abstention or a promise begun at the last moment; a handover that was given and
+        not taken), the order of the candidates with all of them unfit a moment ago, two beats of the slowest link,
+        the outputs, and the longest write of an epoch block.
         """
         cdef int64_t slowest = 0
         cdef int64_t released = 0
@@ -141,7 +176,7 @@ cdef class Engine:
             slowest = max(slowest, s.c.link[i].period_ns)
         for i in range(s.c.group_count):
             released = max(released, s.c.group[i].release_ns + s.c.group[i].make_ns)
-        return (4 * s.c.grant_max_ns + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
+        return (2 * s.c.grant_max_ns + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
                 + self.w.p.persist_most + s.c.check_ns)
 
     @property
@@ -174,9 +209,12 @@ cdef class Engine:
             n.alive, n.still, n.fit, n.behind, n.life, n.disk, n.waiting, n.past_count = 0, 0, 1, 0, 0, 0, 0, 0
             n.wake_at, n.thawed_at, n.disk_ns = AGES_NS, -1, 0
             n.clock.base_t, n.clock.base_l, n.clock.ppb = 0, (i + 1) * UPTIME_NS, w.p.ppb[i]
+            n.deaf, n.deafness = 0, 0
             memset(&n.gate, 0, sizeof(n.gate))
+            memset(&n.pledge, 0, sizeof(n.pledge))
             for g in range(MAX_GROUPS):
                 n.last_driver[g] = NO_NODE
+                n.pledge[g].holder = NO_NODE
         weigh_links(w)
 
     def run(self, actions, seed, until_ns, *, bint log=False):
@@ -231,5 +269,6 @@ cdef class Engine:
         for k in range(w.logs):
             line = &w.log[k]
             a = order[line.a] if line.kind == action else line.a
-            lines.append(LogEntry(line.at, KINDS[line.kind], line.node, line.group, line.link, a, line.b, line.c, line.d))
+            lines.append(LogEntry(line.at, KINDS[line.kind], line.node, line.group, line.link, a, line.b, line.c,
+                                  line.d))
         return lines

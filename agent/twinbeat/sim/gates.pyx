@@ -22,6 +22,7 @@ cdef void contact_due(world_t* w, const item_t* item) noexcept nogil:
     cdef gate_t* gate = &w.node[item.node].gate[item.group]
     if item.life != gate.gen:
         return
+    gate.wanted = item.code
     if item.code and not gate.contact and gate.stuck < 2:
         contact_on(w, item.node, item.group)
     elif not item.code and gate.contact and gate.stuck in (0, 2):
@@ -31,9 +32,9 @@ cdef void contact_due(world_t* w, const item_t* item) noexcept nogil:
 cdef void unstick(world_t* w, int i, int g) noexcept nogil:
     cdef gate_t* gate = &w.node[i].gate[g]
     gate.stuck = 0
-    if gate.on and not gate.contact:
+    if gate.wanted and not gate.contact:
         contact_on(w, i, g)
-    elif not gate.on and gate.contact:
+    elif not gate.wanted and gate.contact:
         contact_off(w, i, g)
 
 
@@ -74,6 +75,7 @@ cdef void gate_order(world_t* w, int i, int g, int code, uint32_t epoch, int64_t
         if not gate.on or gate.deadline <= w.now or deadline <= gate.deadline:
             return
         judge_drive(w, i, g, False, deadline)
+        gate.own_word = w.node[i].core.st.group[g].alone
         gate.deadline = deadline
         gate.epoch = epoch
         return
@@ -81,6 +83,7 @@ cdef void gate_order(world_t* w, int i, int g, int code, uint32_t epoch, int64_t
         return
     judge_drive(w, i, g, True, deadline)
     gate.on = 1
+    gate.own_word = w.node[i].core.st.group[g].alone
     gate.epoch = epoch
     gate.deadline = deadline
     move_contact(w, i, g, True, GATE_NS + w.p.make[g])

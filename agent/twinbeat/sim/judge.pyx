@@ -1,12 +1,11 @@
 """The checkers: safety after every step, liveness at the end. They look at contacts and promises, not at words."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
-from libc.string cimport memset
 
-from twinbeat_core.model cimport LISTEN, LONE_HOLD, LONE_TAKEOVER
-from twinbeat_core.state cimport core_t, group_t, peer_t
+from twinbeat_core.model cimport LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE
+from twinbeat_core.state cimport core_t, group_t, promise_t
 from twinbeat.sim.world cimport (
-    FROZEN, RUNS, SIM_FOUND, SIM_GAPS, STALLED, found_t, gap_t, log_t, local_of, node_t, true_of, world_t,
+    FROZEN, SIM_FOUND, SIM_GAPS, found_t, gap_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
 )
 
 from twinbeat.sim.spec import Excuse, LogKind, Rule
@@ -113,8 +112,15 @@ cdef int excuse_for(world_t* w, int g, int i, int j) noexcept nogil:
 
 
 cdef int excuse_epoch(world_t* w, int g, int i) noexcept nogil:
+    """An epoch may come again when all who heard of it have lost their disks: a majority, or who drove alone."""
     cdef core_t* core = &w.node[0].core
-    if w.disks_lost & core.cfg.voter_mask == core.cfg.voter_mask and not w.voter.exists:
+    cdef int lost = 0
+    cdef int v
+    for v in range(w.nodes):
+        lost += (w.disks_lost & core.cfg.voter_mask) >> v & 1
+    if lost >= core.cfg.quorum:
+        return EX_DISK
+    if lost and core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_TAKEOVER:
         return EX_DISK
     return excuse_for(w, g, i, -1)
 
@@ -241,6 +247,45 @@ cdef void judge_drive(world_t* w, int i, int g, bint begins, int64_t deadline) n
         find(w, EPOCH_NOT_ON_DISK, 0, g, i, -1, 0, epoch)
     if local_of(&n.clock, w.now) - n.start_l < n.core.cfg.grant_max_ns:
         find(w, RESTARTED_OWNS, 0, g, i, -1, 0, epoch)
+
+
+cdef void judge_new_pledge(world_t* w, int v, int g, pledge_t* old, bint elsewhere) noexcept nogil:
+    """A promise to another node: on disk before it is given, and never below one that this node ever gave (A10)."""
+    cdef node_t* n = &w.node[v]
+    cdef uint32_t epoch = n.core.st.group[g].promise.epoch
+    if not elsewhere:
+        return
+    if epoch > n.disk:
+        find(w, EPOCH_NOT_ON_DISK, 0, g, v, n.core.st.group[g].promise.holder, 0, epoch)
+    if epoch < old.highest and n.core.st.group[g].state != LISTEN and not (w.disks_lost >> v) & 1:
+        find(w, EPOCH_NOT_RISING, 0, g, v, n.core.st.group[g].promise.holder, 0, epoch)
+
+
+cdef void judge_pledges(world_t* w, int v) noexcept nogil:
+    """After a step of voter v: where it promises less than before, does everybody who drives still have a majority?"""
+    cdef node_t* n = &w.node[v]
+    cdef promise_t* now
+    cdef pledge_t* old
+    cdef bint less, fresh
+    cdef int g, i
+    for g in range(w.groups):
+        now = &n.core.st.group[g].promise
+        old = &n.pledge[g]
+        less = old.holder != now.holder or old.incarnation != now.incarnation or now.expiry_ns < old.expiry
+        less = less or (old.abstains and n.core.st.group[g].state != LISTEN)
+        fresh = now.holder != NO_NODE and (now.epoch != old.epoch or now.holder != old.holder)
+        if fresh:
+            judge_new_pledge(w, v, g, old, now.holder != v)
+        old.holder, old.incarnation, old.epoch = now.holder, now.incarnation, now.epoch
+        old.expiry, old.abstains = now.expiry_ns, n.core.st.group[g].state == LISTEN
+        if now.holder != NO_NODE and now.epoch > old.highest:
+            old.highest = now.epoch
+        if not less:
+            continue
+        for i in range(w.nodes):
+            if i != v and w.node[i].alive and w.node[i].gate[g].on and not w.node[i].gate[g].own_word:
+                if w.node[i].gate[g].deadline > w.now:
+                    judge_majority(w, i, g, w.node[i].gate[g].deadline)
 
 
 cdef void judge_step(world_t* w, int i) noexcept nogil:

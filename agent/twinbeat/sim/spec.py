@@ -17,7 +17,7 @@ MS = 1_000_000
 class Verb(IntEnum):
     """What an Action does. `value` and `lasts_ns` mean what stands here; without a mention they are ignored.
 
-    With `lasts_ns` above 0 the engine undoes the action by itself that much later (RESTART, RESUME, HEAL, UNSTICK, IN ...).
+    With `lasts_ns` above 0 the engine undoes the action by itself that much later (RESTART, RESUME, HEAL, UNSTICK ...).
     """
 
     START = 1            # node's agent starts; value 1: its disk was lost
@@ -28,7 +28,7 @@ class Verb(IntEnum):
     FREEZE = 6           # the whole node stands still, gate too, its clock runs
     SUSPEND = 7          # the whole node stands still and so does its clock
     RESUME = 8           # ends STALL, FREEZE, SUSPEND
-    LATE = 9             # a thread by which silence is judged was late: value ns, group = LateCode
+    LATE = 9             # lasts_ns: receivers stand still, timers run; 0: a thread was late by value ns, group LateCode
     CLOCK = 10           # the node's clock goes wrong by value ppb from now on (beyond the bound: nothing is promised)
     DISK = 11            # writes take value ns from now on; 0: as the world says
 
@@ -63,7 +63,7 @@ class Verb(IntEnum):
     VOTER_HEAL = 63
     VOTER_DELAY = 64     # asks and answers of node take value ns longer
 
-    HEAL_ALL = 70        # every fault ends: links, clocks, contacts, health, operators; dead nodes restart; judged from here
+    HEAL_ALL = 70        # every fault ends: links, clocks, contacts, health, operators; dead nodes restart; now judge
 
 
 class Action(NamedTuple):
@@ -94,7 +94,7 @@ class WorldSpec:
 
     gate_late_us    the gate acts up to this late at a deadline (at most check_ms, or nothing is promised)
     make_us, release_us   per group: how long its contact really takes (None: as the settings say)
-    hold_us         per group: a frozen gateway's output falls by itself after this (a pulse output); -1: keeps its level
+    hold_us         per group: a frozen gateway's output falls by itself after this (a pulse output); -1: it stays
     drift_ppb       per node: how wrong its clock runs, parts per thousand million
     persist_us      least and longest time of a write to disk
     voter_us        least and longest way to the third voter, one way
@@ -184,9 +184,9 @@ class Violation(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Time in which nobody's output was on for a group: it began at `at_ns`, after action number `action` (-1: before any).
+    """Time in which nobody's output was on for a group: it began at `at_ns`, after action number `action` (-1: none).
 
-    `before` and `after` are the nodes that drove (ALL: nobody yet, nobody until the end); the same one twice: a drop-out.
+    `before` and `after` are the nodes that drove (ALL: nobody yet, nobody until the end); the same twice: a drop-out.
     """
 
     at_ns: int

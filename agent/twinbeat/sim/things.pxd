@@ -7,4 +7,6 @@ cdef void pop(world_t* w, item_t* out) noexcept nogil
 cdef void repush(world_t* w, const item_t* item, long long at) noexcept nogil
 cdef int32_t take_slot(world_t* w) noexcept nogil
 cdef void drop_slot(world_t* w, int32_t slot) noexcept nogil
+cdef void things_init(world_t* w) noexcept nogil
+cdef void bring_forward(world_t* w, int link, int i, int j, long long at) noexcept nogil
 cdef void things_clear(world_t* w) noexcept nogil

@@ -1,8 +1,8 @@
 """What is under way: a binary heap by time and order of arrival, and the frames that it refers to."""
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memset
 
-from twinbeat.sim.world cimport SIM_ITEMS, SIM_SLOTS, item_t, world_t
+from twinbeat.sim.world cimport IT_FRAME, SIM_ITEMS, SIM_SLOTS, item_t, world_t
 
 
 cdef inline bint before(const item_t* a, const item_t* b) noexcept nogil:
@@ -79,6 +79,8 @@ cdef int32_t take_slot(world_t* w) noexcept nogil:
         return -1
     w.free_count -= 1
     slot = w.free_slot[w.free_count]
+    if slot >= w.high_slot:
+        w.high_slot = slot + 1
     w.refs[slot] = 1
     return slot
 
@@ -94,7 +96,27 @@ cdef void things_clear(world_t* w) noexcept nogil:
     cdef int i
     w.items = 0
     w.order = 0
-    w.free_count = SIM_SLOTS
-    for i in range(SIM_SLOTS):
-        w.free_slot[i] = SIM_SLOTS - 1 - i
+    for i in range(w.high_slot):
+        w.free_slot[SIM_SLOTS - 1 - i] = i
         w.refs[i] = 0
+    w.free_count = SIM_SLOTS
+    w.high_slot = 0
+
+
+cdef void things_init(world_t* w) noexcept nogil:
+    """Before the first run."""
+    w.high_slot = SIM_SLOTS
+    things_clear(w)
+
+
+cdef void bring_forward(world_t* w, int link, int i, int j, long long at) noexcept nogil:
+    """Frames held on a link arrive by `at`, in their order: what held them has ended."""
+    cdef item_t moved
+    cdef int count = w.items
+    cdef int k
+    for k in range(count):
+        if w.heap[k].kind == IT_FRAME and w.heap[k].link == link and w.heap[k].peer == i and w.heap[k].node == j:
+            if w.heap[k].at > at:
+                w.heap[k].at = at
+    for k in range(1, count):
+        rise(w, k)

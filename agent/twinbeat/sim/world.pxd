@@ -5,8 +5,8 @@ from twinbeat_core.model cimport MAX_GROUPS, MAX_LINKS, MAX_NODES, effects_t, ev
 from twinbeat_core.state cimport core_t
 
 cdef enum:
-    SIM_ITEMS = 8192        # things under way
-    SIM_SLOTS = 4096        # frames under way
+    SIM_ITEMS = 32768       # things under way
+    SIM_SLOTS = 8192        # frames under way
     SIM_BACKLOG = 512       # input that waits for a node that stands still; more is lost, as in a full ring
     SIM_PAST = 64           # frames of each node kept to be replayed
     SIM_FOUND = 64          # violations told one by one; more are counted
@@ -32,6 +32,7 @@ cdef enum:                  # items
     IT_VOTER_NOTICE = 12
     IT_HOLD = 13            # the output of a frozen gateway falls by itself
     IT_LEAVE = 14           # a stopping agent looks whether it may end
+    IT_LATE = 15            # a thread that does not run is noticed
 
 cdef enum:                  # how a node stands still
     RUNS = 0
@@ -73,18 +74,28 @@ ctypedef struct clock_s:
 ctypedef struct gate_t:
     uint8_t on              # what the gate was told last
     uint8_t contact         # what the load sees
+    uint8_t wanted          # what it would see if nothing were stuck
     uint8_t stuck           # 0 free, 1 welded on, 2 does not close, 3 stays as it is
     uint8_t checking        # an IT_GATE is under way
+    uint8_t own_word        # its deadline was given by a node that knew itself alone
     uint32_t gen            # the newest order; a contact on its way to an older one turns round
     uint32_t epoch
     int64_t deadline
     int64_t off_at
     int64_t waits           # the release time that a death notice waits for
 
+ctypedef struct pledge_t:   # what a voter has promised, and the highest epoch it ever promised in any life
+    uint8_t holder
+    uint8_t abstains
+    uint32_t incarnation, epoch, highest
+    int64_t expiry
+
 ctypedef struct node_t:
     uint8_t alive
     uint8_t still
     uint8_t fit, behind
+    uint8_t deaf            # its receiving threads do not run; timers do
+    uint32_t deafness       # number of that episode
     uint8_t last_driver[MAX_GROUPS]
     uint32_t life
     uint32_t incarnation
@@ -95,6 +106,7 @@ ctypedef struct node_t:
     int64_t disk_ns
     int64_t leave_at
     clock_s clock
+    pledge_t pledge[MAX_GROUPS]       # its promises as they were before the step
     gate_t gate[MAX_GROUPS]
     int waiting
     item_t backlog[SIM_BACKLOG]
@@ -165,6 +177,7 @@ ctypedef struct world_t:
     rng_t rng
     int nodes, links, groups
     uint8_t logging
+    uint8_t searching       # the model check runs it: nothing is kept that a packed world does not hold
     uint8_t disks_lost      # mask of voters whose disk was lost
     uint8_t clock_bad       # some clock went beyond its bound
     uint8_t broken          # a limit was reached
@@ -176,6 +189,7 @@ ctypedef struct world_t:
     int items
     item_t heap[SIM_ITEMS]
     int free_count
+    int high_slot           # places above it were never used in this run
     int32_t free_slot[SIM_SLOTS]
     int16_t refs[SIM_SLOTS]
     event_t slot[SIM_SLOTS]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twinbeat.errors import UsageError
 from twinbeat.sim.spec import LinkSpec, WorldSpec
@@ -36,27 +36,28 @@ class Shape:
     drift_ppm: float = 0.0
     lonely_ms: float = 2000.0
     grant_max_ms: float = 0.0
+    stagger_ms: float = 20.0
     gate_late_ms: float = 4.9
     worst: bool = False
 
     def spec(self) -> WorldSpec:
         """The world itself; node n's clock is wrong by drift_ppm, every second one in the other direction."""
         ranks = tuple(range(self.nodes))
-        group = {
-            "lone": Lone.LONE_TAKEOVER if self.lone == "takeover" else Lone.LONE_HOLD,
-            "release_ms": self.release_ms,
-            "make_ms": self.make_ms,
-        }
-        groups = tuple(GroupSettings(rank=ranks[g % self.nodes:] + ranks[:g % self.nodes], **group)
-                       for g in range(self.groups))
+        # Every further group releases slower, so that a death notice can name some groups and not yet others.
+        groups = tuple(
+            GroupSettings(lone=Lone.LONE_TAKEOVER if self.lone == "takeover" else Lone.LONE_HOLD,
+                          rank=ranks[g % self.nodes:] + ranks[:g % self.nodes],
+                          release_ms=self.release_ms * (1 + g % 3), make_ms=self.make_ms)
+            for g in range(self.groups))
         settings = tuple(
             Settings(node_count=self.nodes, self_node=node, links=tuple(KINDS[name][0] for name in self.links),
                      groups=groups, pair_id=7, config_digest=1, voters=ranks, third_voter=self.voter,
-                     lonely_start_ms=self.lonely_ms, grant_max_ms=self.grant_max_ms or None)
+                     lonely_start_ms=self.lonely_ms, grant_max_ms=self.grant_max_ms or None,
+                     stagger_ms=self.stagger_ms)
             for node in ranks)
         return WorldSpec(
             settings=settings,
-            links=tuple(KINDS[name][1] for name in self.links),
+            links=tuple(replace(KINDS[name][1], fifo=False) if self.worst else KINDS[name][1] for name in self.links),
             nodes_named=tuple("abcdefgh"[:self.nodes]),
             links_named=self.links,
             groups_named=tuple(f"g{g}" for g in range(self.groups)),

@@ -1,0 +1,173 @@
+"""The world that `twinbeat verify` tries its faults on: from a configuration file, or one of the named worlds."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from twinbeat.config_core import SERIAL_HOPS_MS, core_settings, uses_realtime
+from twinbeat.config_schema import LinkConfig, SerialLink
+from twinbeat.sim.spec import MS, LinkSpec, WorldSpec
+from twinbeat.sim.worlds import shape
+from twinbeat.wire_load import frame_ms
+from twinbeat_core.model import LinkKind, Lone
+from twinbeat_hardware.spec import GpioSpec, SerialRelaySpec
+
+if TYPE_CHECKING:
+    from twinbeat.config import Config
+    from twinbeat.config_model import GroupConfig
+
+US_PER_MS = 1000
+KEEPS_LEVEL = -1
+FALLS_WITH_KERNEL = 0
+CROSSLINKS = (LinkKind.LINK_SERIAL, LinkKind.LINK_UDP)
+"""Links by which the gate itself can send its notice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is verified.
+
+    title        for headings
+    spec         the world; every clock is wrong by the bound, neighbours in opposite directions
+    groups       the groups that are judged. They agree in what is promised about them: in `lone`, and in whether
+                 their outputs keep their level. A file with others has a subject for each sort
+    budget_ms    longest outage allowed, None: nothing is judged
+    late_make_ms per group: how much later than the first of its outputs the last one is on. The world's contact
+                 is the first one, because two drivers begin there; an outage ends with the last one
+    """
+
+    title: str
+    spec: WorldSpec
+    groups: tuple[int, ...]
+    budget_ms: float | None = None
+    late_make_ms: tuple[float, ...]
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self.spec.settings)
+
+    @property
+    def third_voter(self) -> bool:
+        """Whether a third voter votes."""
+        return bool(self.spec.settings[0].third_voter)
+
+    @property
+    def alone_decides(self) -> bool:
+        """Two voters only: what `lone` says counts."""
+        return len(self.spec.settings[0].voters) + self.third_voter == 2
+
+    @property
+    def holds(self) -> bool:
+        """The groups wait for proof of death instead of taking over."""
+        return self.alone_decides and self.spec.settings[0].groups[self.groups[0]].lone == Lone.LONE_HOLD
+
+    @property
+    def has_crosslink(self) -> bool:
+        """The gate can tell its agent's death."""
+        return any(link.kind in CROSSLINKS for link in self.spec.settings[0].links)
+
+    @property
+    def keeps_level(self) -> bool:
+        """The outputs stay on when their gateway stands still."""
+        return keeps_level(self.spec, self.groups[0])
+
+    @property
+    def fast_link(self) -> int:
+        """The link with the shortest period."""
+        links = self.spec.settings[0].links
+        return min(range(len(links)), key=lambda number: (links[number].period_ms, number))
+
+    @property
+    def listen_ns(self) -> int:
+        """How long a restarted node abstains: the longest promise."""
+        return round(self.spec.settings[0].compile().grant_max_ms * MS)
+
+    @property
+    def grant_ns(self) -> int:
+        """T_G of the fastest link."""
+        core = self.spec.settings[0].compile()
+        return round(min(core.grant_ms(number) for number in range(len(self.spec.links))) * MS)
+
+    def order(self, group: int) -> list[int]:
+        """The nodes as the group prefers them; the first begins when all start together."""
+        rank = self.spec.settings[0].groups[group].rank
+        return sorted(range(self.nodes), key=lambda node: rank[node])
+
+
+def drift_at_bound(spec: WorldSpec) -> WorldSpec:
+    """Every clock as wrong as allowed, neighbours in opposite directions."""
+    bound_ppb = spec.settings[0].drift_ppm * 1000
+    return spec.with_drift([bound_ppb * (1 - 2 * (node % 2)) for node in range(len(spec.settings))])
+
+
+def variants(spec: WorldSpec) -> tuple[WorldSpec, ...]:
+    """The worlds among which runs change. Number & 1: clocks the other way round; & 2: everything at its longest."""
+    turned = spec.with_drift([-ppb for ppb in spec.drift_ppb])
+    return (spec, turned, replace(spec, worst=True), replace(turned, worst=True))
+
+
+def named_subject(name: str, budget_ms: float | None = None) -> Subject:
+    """A world by its name in `twinbeat.sim.worlds`. Raises UsageError for an unknown one."""
+    spec = shape(name).spec()
+    groups = tuple(range(len(spec.groups_named)))
+    return Subject(title=name, spec=drift_at_bound(spec), groups=groups, budget_ms=budget_ms,
+                   late_make_ms=(0.0,) * len(groups))
+
+
+def config_subjects(cfg: Config, budget_ms: float | None = None) -> list[Subject]:
+    """The world of a configuration, once for each sort of groups; `budget_ms` replaces outage_budget_ms.
+
+    Raises ConfigError like `twinbeat check`.
+    """
+    mine = core_settings(cfg, realtime=uses_realtime(cfg))
+    spec = WorldSpec(
+        settings=tuple(replace(mine, self_node=node) for node in range(len(cfg.nodes))),
+        links=tuple(link_spec(cfg, link) for link in cfg.links),
+        nodes_named=cfg.node_names,
+        links_named=tuple(cfg.link_name(number) for number in range(len(cfg.links))),
+        groups_named=tuple(group.name for group in cfg.groups),
+        gate_late_us=round(mine.check_ms * US_PER_MS),
+        hold_us=tuple(hold_us(group) for group in cfg.groups),
+    )
+    sorts: dict[tuple[str, bool], list[int]] = {}
+    for number, group in enumerate(cfg.groups):
+        sorts.setdefault((group.lone, keeps_level(spec, number)), []).append(number)
+    return [Subject(
+        title=cfg.pair.name if len(sorts) == 1 else f"{cfg.pair.name}, group {named(spec, groups)}",
+        spec=drift_at_bound(spec),
+        groups=tuple(groups),
+        budget_ms=cfg.pair.outage_budget_ms if budget_ms is None else budget_ms,
+        late_make_ms=tuple(late_make_ms(group) for group in cfg.groups),
+    ) for groups in sorts.values()]
+
+
+def named(spec: WorldSpec, groups: list[int]) -> str:
+    """Groups by name."""
+    return ", ".join(spec.groups_named[group] for group in groups)
+
+
+def keeps_level(spec: WorldSpec, group: int) -> bool:
+    """Whether the group's output stays on when its gateway stands still."""
+    return spec.hold_us is None or spec.hold_us[group] == KEEPS_LEVEL
+
+
+def link_spec(cfg: Config, link: LinkConfig) -> LinkSpec:
+    """How long frames are under way: at most half the round trip that the timing counts with."""
+    if isinstance(link, SerialLink):
+        wire_ms = frame_ms(len(cfg.nodes), len(cfg.groups), link.baud)
+        # Rounded down: a link slower than its rtt_ms counts as impaired.
+        return LinkSpec(latency_us=int(wire_ms * US_PER_MS), jitter_us=int(SERIAL_HOPS_MS / 2 * US_PER_MS))
+    most_us = int(link.rtt_ms / 2 * US_PER_MS)
+    return LinkSpec(latency_us=most_us // 2, jitter_us=most_us - most_us // 2, fifo=link.type != "udp")
+
+
+def hold_us(group: GroupConfig) -> int:
+    """What the group's outputs do while their gateway stands still; one that keeps its level decides."""
+    keeps = any(isinstance(output, GpioSpec | SerialRelaySpec) for output in group.outputs)
+    return KEEPS_LEVEL if keeps else FALLS_WITH_KERNEL
+
+
+def late_make_ms(group: GroupConfig) -> float:
+    """From the group's first output being on to its last one."""
+    return float(max(output.make_ms for output in group.outputs) - group.make_ms)

@@ -1,0 +1,112 @@
+"""The world that is verified: from a file or by name, with everything at the limit of what is promised."""
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from twinbeat.config import core_settings, load_config
+from twinbeat.errors import ConfigError, UsageError
+from twinbeat.sim.engine import Engine
+from twinbeat.sim.verify_world import Subject, config_subjects, named_subject, variants
+from twinbeat.wire_load import frame_ms
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "example.toml"
+TIMING = "[timing]\nrealtime = true\ncheck_ms = 4\n"
+HOOK = '\n[[group.output]]\ntype = "hook"\nstart = ["a"]\nstop = ["b"]\n'
+
+
+def subjects(tmp_path: Path, text: str, budget_ms: float | None = None) -> list[Subject]:
+    path = tmp_path / "twinbeat.toml"
+    path.write_text(text)
+    return config_subjects(load_config(path, "gw-a"), budget_ms)
+
+
+def example(*changes: tuple[str, str]) -> str:
+    text = EXAMPLE.read_text()
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return TIMING + text
+
+
+def test_links_are_as_slow_as_the_timing_counts_with(tmp_path: Path) -> None:
+    (subject,) = subjects(tmp_path, example())
+    serial, udp, mqtt = subject.spec.links
+    assert serial.latency_us == int(frame_ms(2, 1, 921600) * 1000)
+    assert (udp.latency_us + udp.jitter_us, mqtt.latency_us + mqtt.jitter_us) == (500, 4000)
+    assert (serial.fifo, udp.fifo, mqtt.fifo) == (True, False, True)
+    for link, settings in zip(subject.spec.links, subject.spec.settings[0].links, strict=True):
+        assert (link.latency_us + link.jitter_us) / 1000 <= settings.rtt_ms / 2, "it would count as impaired"
+
+
+def test_settings_are_those_of_check_for_each_node(tmp_path: Path) -> None:
+    (subject,) = subjects(tmp_path, example())
+    mine = core_settings(load_config(tmp_path / "twinbeat.toml", "gw-a"))
+    assert subject.spec.settings == (mine, replace(mine, self_node=1))
+    assert subject.spec.gate_late_us == 4000
+    assert subject.spec.nodes_named == ("gw-a", "gw-b")
+    assert subject.spec.links_named == ("cross", "direct", "plant")
+    Engine(subject.spec)
+
+
+def test_clocks_are_wrong_by_the_bound_both_ways(tmp_path: Path) -> None:
+    (subject,) = subjects(tmp_path, TIMING + "drift_ppm = 300\n" + EXAMPLE.read_text())
+    worlds = variants(subject.spec)
+    assert [world.drift_ppb for world in worlds] == [(300_000, -300_000), (-300_000, 300_000)] * 2
+    assert [world.worst for world in worlds] == [False, False, True, True]
+
+
+def test_budget_of_the_file_or_of_the_command_line(tmp_path: Path) -> None:
+    assert subjects(tmp_path, example())[0].budget_ms == 100
+    assert subjects(tmp_path, example(), 7.5)[0].budget_ms == 7.5
+    assert subjects(tmp_path, example(("outage_budget_ms = 100", "")))[0].budget_ms is None
+
+
+def test_a_relay_decides_what_its_group_does_in_a_freeze(tmp_path: Path) -> None:
+    with_relay = subjects(tmp_path, example())[0]
+    assert with_relay.keeps_level and with_relay.spec.hold_us == (-1,)
+    text = TIMING + EXAMPLE.read_text().split("[[group.output]]")[0] + HOOK
+    programs = subjects(tmp_path, text)[0]
+    assert not programs.keeps_level and programs.spec.hold_us == (0,)
+
+
+def test_groups_of_different_promises_are_judged_apart(tmp_path: Path) -> None:
+    second = '\n[[group]]\nname = "fan"\nlone = "hold"\n[[group.output]]\ntype = "mock"\nmake_ms = 5\n'
+    third = '\n[[group]]\nname = "lamp"\n[[group.output]]\ntype = "gpio"\nchip = "c"\nline = 1\n'
+    found = subjects(tmp_path, example() + second + third)
+    assert [(one.title, one.groups, one.holds) for one in found] == [
+        ("pump-7, group pump, lamp", (0, 2), False), ("pump-7, group fan", (1,), True)]
+    assert [group.name for group in load_config(tmp_path / "twinbeat.toml", "gw-a").groups] == ["pump", "fan", "lamp"]
+
+
+def test_the_last_output_ends_an_outage(tmp_path: Path) -> None:
+    text = TIMING + EXAMPLE.read_text().split("[[group.output]]")[0]
+    text += HOOK + "make_ms = 30\n" + HOOK + "make_ms = 4\n"
+    (subject,) = subjects(tmp_path, text)
+    assert subject.spec.settings[0].groups[0].make_ms == 4
+    assert subject.late_make_ms == (26,)
+
+
+def test_contradicting_figures_are_refused_as_check_does(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="grant_max_ms = 20"):
+        subjects(tmp_path, "[timing]\nrealtime = true\ngrant_max_ms = 20\n" + EXAMPLE.read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "alone", "holds", "third"),
+    [("pair", 2, True, False, False), ("hold", 2, True, True, False), ("three", 3, False, False, False),
+     ("voter", 2, False, False, True)],
+)
+def test_named_worlds(name: str, nodes: int, alone: bool, holds: bool, third: bool) -> None:
+    subject = named_subject(name, 50)
+    assert (subject.nodes, subject.alone_decides, subject.holds, subject.third_voter) == (nodes, alone, holds, third)
+    assert subject.has_crosslink and subject.keeps_level and subject.budget_ms == 50
+    assert subject.spec.drift_ppb[:2] == (1_000_000, -1_000_000)
+    assert subject.fast_link == 0 and subject.grant_ns == 40_000_000 and subject.listen_ns == 200_000_000
+
+
+def test_an_unknown_world_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match='unknown world "vter"; did you mean "voter"'):
+        named_subject("vter")
