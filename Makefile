@@ -2,6 +2,7 @@
 # make test     the whole test suite
 # make check    linter, types, layers, sizes
 # make bench    the figures of the README, measured here
+# make mutants  faults put into copies of the core: the checks must find every one
 # make venv     only set up .venv with the project and its tools
 # make clean    back to a fresh clone
 #
@@ -26,7 +27,7 @@ PYTHON_LOST := $(shell $(BIN)/python -c '' 2>/dev/null || echo lost)
 MODULES_LOST := $(shell for source in ext/*/*.pyx agent/*/*/*.pyx; do ls $${source%.pyx}.*.so >/dev/null 2>&1 || echo lost; done)
 SUB := @$(MAKE) --no-print-directory
 
-.PHONY: help demo test check bench venv ready clean force
+.PHONY: help demo test check bench mutants venv ready clean force
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
@@ -55,6 +56,11 @@ bench:
 	@.ci/system-packages build demo bench
 	$(SUB) ready
 	@$(BIN)/twinbeat bench $(ARGS)
+
+mutants:
+	@.ci/system-packages build test
+	$(SUB) ready
+	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
 venv:
 	@.ci/system-packages build

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from twinbeat.config import Config
 
 Cover = Literal["yes", "partly", "no"]
+HOLDS_ON = (
+    "the driver drives on, because with lone = hold a promise does not end by time; only a takeover is not possible "
+    "until a link is back"
+)
 
 
 class FaultRow(Struct, frozen=True, kw_only=True):
@@ -31,9 +35,10 @@ class FaultRow(Struct, frozen=True, kw_only=True):
 
 
 class Facts(NamedTuple):
-    """What the rows depend on."""
+    """What the rows depend on. With groups of either sort `hold` and `takeover` are both true."""
 
     hold: bool
+    takeover: bool
     crosslinks: int
     links: int
     types: frozenset[str]
@@ -50,12 +55,13 @@ def coverage(
 ) -> list[FaultRow]:
     """One row for each fault: T_L and T_G of the fastest link, the outage at power loss and at a freeze are given.
 
-    With several groups the most cautious answer counts: `hold` where any group holds, since that group is
-    the one without a driver.
+    With several groups the most cautious answer counts: `hold` where any group holds and that group would be without
+    a driver, `takeover` where any group takes over and that group would have two.
     """
     outputs = [output for group in cfg.groups for output in group.outputs]
     facts = Facts(
         hold=any(group.lone == "hold" for group in cfg.groups),
+        takeover=any(group.lone == "takeover" for group in cfg.groups),
         crosslinks=sum(link.type in ("serial", "udp") for link in cfg.links),
         links=len(cfg.links),
         types=frozenset(link.type for link in cfg.links),
@@ -133,21 +139,18 @@ def kernel_hung(facts: Facts) -> FaultRow:
             text="the outputs are programs and stand still with the kernel; if it comes back by itself, both run for "
             "the moment until the gate stops this side; a hardware watchdog excludes that",
         )
-    if facts.hold:
-        return FaultRow(
-            fault=fault,
-            covered="no",
-            outage_ms=None,
-            text="GPIO lines and relay boards keep their level, and with lone = hold the peer does not drive: the "
-            "output stays as it was until the hardware watchdog resets the gateway; set RuntimeWatchdogSec",
+    texts = []
+    if facts.takeover:
+        texts.append(
+            f"GPIO lines and relay boards keep their level while the peer drives after {facts.grant_ms:.0f} ms: both "
+            "are on until the hardware watchdog resets the gateway; set RuntimeWatchdogSec, or wire an interlock"
         )
-    return FaultRow(
-        fault=fault,
-        covered="no",
-        outage_ms=None,
-        text=f"GPIO lines and relay boards keep their level while the peer drives after {facts.grant_ms:.0f} ms: both "
-        "are on until the hardware watchdog resets the gateway; set RuntimeWatchdogSec, or wire an interlock",
-    )
+    if facts.hold:
+        texts.append(
+            "GPIO lines and relay boards keep their level, and with lone = hold the peer does not drive: the output "
+            "stays as it was until the hardware watchdog resets the gateway; set RuntimeWatchdogSec"
+        )
+    return FaultRow(fault=fault, covered="no", outage_ms=None, text=by_sort(texts))
 
 
 def power_lost(facts: Facts) -> FaultRow:
@@ -175,7 +178,8 @@ def one_link_lost(facts: Facts, kind: str, fault: str) -> FaultRow:
         return FaultRow(fault=fault, covered="yes", outage_ms=0.0, text="there is no such link")
     if facts.links == 1:
         row = all_links_cut(facts)
-        return FaultRow(fault=fault, covered=row.covered, outage_ms=None, text="it is the only link: " + row.text)
+        text = "it is the only link: " + row.text
+        return FaultRow(fault=fault, covered=row.covered, outage_ms=row.outage_ms, text=text)
     return FaultRow(
         fault=fault,
         covered="yes",
@@ -196,20 +200,19 @@ def broker_lost(facts: Facts) -> FaultRow:
 
 def all_links_cut(facts: Facts) -> FaultRow:
     """Both nodes live and hear nothing of each other."""
-    fault = "all links cut, both alive"
-    if facts.hold:
-        return FaultRow(
-            fault=fault,
-            covered="partly",
-            outage_ms=None,
-            text="never two drivers; nobody drives either until a link is back, because neither has a majority",
+    texts = []
+    if facts.takeover:
+        texts.append(
+            "both drive until a link is back, then the lower epoch lets go at once; lone = \"hold\" excludes it at the "
+            "price of no takeover in silence, separate routes make it rare"
         )
+    if facts.hold:
+        texts.append(HOLDS_ON)
     return FaultRow(
-        fault=fault,
-        covered="no",
+        fault="all links cut, both alive",
+        covered="no" if facts.takeover else "yes",
         outage_ms=0.0,
-        text="both drive until a link is back, then the lower epoch lets go at once; lone = \"hold\" excludes it at "
-        "the price of no driver, separate routes make it rare",
+        text=by_sort(texts),
     )
 
 
@@ -223,8 +226,27 @@ def one_way(facts: Facts) -> FaultRow:
             outage_ms=0.0,
             text="the link counts as down on both sides and is reported (RX_DEAD, TX_DEAD); no role moves",
         )
-    row = all_links_cut(facts)
-    return FaultRow(fault=fault, covered=row.covered, outage_ms=None, text="it is the only link: " + row.text)
+    texts = []
+    if facts.takeover:
+        texts.append(
+            "two may drive until it works both ways again, because one of them hears nothing of the other; lone = "
+            "\"hold\" excludes it"
+        )
+    if facts.hold:
+        texts.append(HOLDS_ON)
+    return FaultRow(
+        fault=fault,
+        covered="no" if facts.takeover else "yes",
+        outage_ms=None if facts.takeover else 0.0,
+        text="it is the only link: " + by_sort(texts),
+    )
+
+
+def by_sort(texts: list[str]) -> str:
+    """What happens to groups with lone = takeover and to those with lone = hold, named where there are both."""
+    if len(texts) == 1:
+        return texts[0]
+    return f"groups with lone = takeover: {texts[0]}; groups with lone = hold: {texts[1]}"
 
 
 def planned(facts: Facts) -> FaultRow:

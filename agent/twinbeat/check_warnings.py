@@ -32,13 +32,17 @@ def warnings_of(cfg: Config, *, realtime: bool, slow_ms: float) -> list[str]:
 def link_warnings(cfg: Config) -> Iterator[str]:
     """Too few links, or links that fail together."""
     types = {link.type for link in cfg.links}
+    sorts = {group.lone for group in cfg.groups}
     if len(cfg.links) == 1:
-        what = "two drivers" if any(group.lone == "takeover" for group in cfg.groups) else "no driver"
-        yield f"there is one link only: its loss means {what} while both nodes live; add a second one on another route"
+        what = "two drivers while both nodes live" if "takeover" in sorts else "that no takeover is possible"
+        yield f"there is one link only: its loss means {what}; add a second one on another route"
     elif "serial" not in types and "udp" not in types:
+        what = "every takeover waits for the promise to run out"
+        if "hold" in sorts:
+            what = "with lone = hold nobody takes over when it dies"
         yield (
-            "all links go through brokers: the gate has no way to report its agent's death, so every takeover waits "
-            "for the promise to run out; add a serial or udp link"
+            f"all links go through brokers: the gate has no way to report its agent's death, so {what}; add a serial "
+            "or udp link"
         )
     if "serial" in types and "udp" not in types:
         yield (

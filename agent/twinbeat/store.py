@@ -2,7 +2,8 @@
 
 Both live in one small file per node. It is replaced as a whole (write, fsync, rename, fsync of the
 directory), so a power cut leaves the old content or the new one. A lost or damaged file is not guessed
-at: the start is reported as `disk_lost` and the core then abstains as its rules say.
+at: the start is reported as `disk_lost` and the core then abstains as its rules say. It reserves no epochs until it has
+heard what the others know, so a file without a reservation says that the node died before that: its disk is still lost.
 """
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ class Opened(NamedTuple):
 
     `incarnation`: u32, the start counter's low 16 bits above a random 16-bit nonce that is never 0.
     `starts`: the whole start counter, 1 for the first start known. `ceiling`: the highest epoch that
-    earlier starts may have used, 0 when not known. `disk_lost`: there was no usable file.
+    earlier starts may have used, 0 when not known. `disk_lost`: there was no usable file, or none with a reservation.
     `warning`: what to tell the operator, empty when all is well.
     """
 
@@ -55,6 +56,8 @@ class Store:
         """Count this start on disk and return it. Raises StoreError when the directory cannot be written."""
         make_directory(self.path.parent)
         starts, ceiling, fault = self._read()
+        if not fault and ceiling == 0:
+            fault = "no epochs are reserved in the state file"
         self.starts, self.ceiling = starts + 1, ceiling
         self._write()
         nonce = secrets.randbelow(COUNTER_MASK) + 1

@@ -3,7 +3,7 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from twinbeat_core.candidates cimport (
-    belief_ends_ns, claim_wait, other_claims, other_claims_above, other_drives, other_drives_above,
+    belief_ends_ns, best_target, claim_wait, other_claims, other_claims_above, other_drives, other_drives_above,
 )
 from twinbeat_core.effects cimport add_effect, drive, report_group
 from twinbeat_core.model cimport (
@@ -181,6 +181,19 @@ cdef inline int bar_cause(const group_t* grp) noexcept nogil:
     return CAUSE_OUTPUT_FAULT if grp.bars & BAR_OUTPUT else CAUSE_OPERATOR
 
 
+cdef bint may_begin(const core_t* core, int g) noexcept nogil:
+    """Not at an epoch below one seen, whose successor is not on disk yet."""
+    return core.st.group[g].seen <= core.st.group[g].epoch
+
+
+cdef void give_up_claim(core_t* core, int g) noexcept nogil:
+    """A claim that gets nowhere must not keep a ready node from its own: it has a turn."""
+    cdef group_t* grp = &core.st.group[g]
+    if core.st.now_ns - grp.since_ns >= 2 * core.cfg.grant_max_ns and best_target(core, g) != NO_NODE:
+        grp.hold_off_ns = core.st.now_ns + core.cfg.grant_max_ns
+        enter(core, g, TR_YIELD, CAUSE_YIELD)
+
+
 cdef void settle_claiming(core_t* core, int g) noexcept nogil:
     cdef group_t* grp = &core.st.group[g]
     cdef int64_t until
@@ -192,12 +205,12 @@ cdef void settle_claiming(core_t* core, int g) noexcept nogil:
         return
     if grp.seen > grp.epoch:
         claim(core, g, 0, grp.cause)
-    if core.st.disk_lost and core.cfg.third_voter and not core.st.third_reported:
-        return                           # it may know an epoch that this node has forgotten
     until = authority_now(core, g)
-    if until > core.st.now_ns:
-        grp.auth_until_ns = until
-        enter(core, g, TR_MAJORITY, CAUSE_ALONE if grp.alone else CAUSE_MAJORITY)
+    if not may_begin(core, g) or until <= core.st.now_ns:
+        give_up_claim(core, g)
+        return
+    grp.auth_until_ns = until
+    enter(core, g, TR_MAJORITY, CAUSE_ALONE if grp.alone else CAUSE_MAJORITY)
 
 
 cdef void end_offer(core_t* core, int g) noexcept nogil:

@@ -45,6 +45,9 @@ cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
             core.st.group[g].hold_off_ns = 0
     for g in range(rows):
         if not frame.row[g].flags & ROW_DROPPED:
+            if first and core.st.group[g].promise.holder != frame.source:
+                # Its output may still be releasing, and no promise to it waits for that.
+                core.st.group[g].hold_off_ns = core.st.now_ns + core.cfg.link[core.cfg.fast_link].grant_ns
             continue
         peer.row[g].state = STANDBY
         peer.row[g].vote = NO_NODE

@@ -13,9 +13,10 @@ from twinbeat_core.effects cimport persist, report
 from twinbeat_core.groups cimport drop_lapsed, enter, groups_deadline, settle
 from twinbeat_core.inputs cimport command, give_unfit, hear_death, hear_output, take_over_targets
 from twinbeat_core.model cimport (
-    ACTIVE, CAUSE_COLD_START, CAUSE_START, CLAIMING, EPOCH_NODE_BITS, EV_COMMAND, EV_HEALTH, EV_HEARD, EV_LATE,
-    EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, FLAG_ASK, FRAME_DEATH, LATE_CANARY, LATE_DECIDER,
-    NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, VOTE_REFUSED, effects_t, event_t, settings_t,
+    ACTIVE, CAUSE_COLD_START, CAUSE_START, CAUSE_YIELD, CLAIMING, EPOCH_NODE_BITS, EV_COMMAND, EV_HEALTH, EV_HEARD,
+    EV_LATE, EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, FLAG_ASK, FRAME_DEATH, LATE_CANARY,
+    LATE_DECIDER, NEVER_NS, NO_NODE, RP_SELF_LATE, THIRD_VOTER, VOTE_PROMISED, VOTE_REFUSED, effects_t, event_t,
+    settings_t,
 )
 from twinbeat_core.paths cimport other_ways
 from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
@@ -23,13 +24,16 @@ from twinbeat_core.sending cimport compose, schedule, sending_deadline
 from twinbeat_core.silence cimport doubt_self, note_deaf, note_late, peers_deadline, watch_links
 from twinbeat_core.state cimport core_t, group_t
 from twinbeat_core.timing cimport lease_from_grant
-from twinbeat_core.triggers cimport TR_START
+from twinbeat_core.triggers cimport TR_START, TR_YIELD
 from twinbeat_core.votes cimport ceiling_above, count_votes, hear_rows, note_report, top_up
 
 from .groups import fill_table
 from .table import TRANSITIONS
 
 fill_table(TRANSITIONS)
+
+cdef enum:
+    REFUSALS = 5         # doublings of the time to stand back
 
 
 cdef uint32_t hash_of(const settings_t* settings) noexcept nogil:
@@ -67,7 +71,6 @@ cdef void start(core_t* core, const event_t* ev) noexcept nogil:
     core.st.started_ns = ev.now_ns
     core.st.incarnation = ev.incarnation
     core.st.ceiling = ev.epoch
-    core.st.ceiling_asked = ceiling_above(ev.epoch, core.cfg.epoch_block << EPOCH_NODE_BITS)
     core.st.disk_lost = ev.value != 0
     core.st.fit = 1
     core.st.health = 100
@@ -82,7 +85,9 @@ cdef void start(core_t* core, const event_t* ev) noexcept nogil:
         core.st.group[g].why = CAUSE_COLD_START
         core.st.group[g].since_ns = ev.now_ns
         enter(core, g, TR_START, CAUSE_START)
-    persist(core, core.st.ceiling_asked)
+    if not core.st.disk_lost:
+        core.st.ceiling_asked = ceiling_above(ev.epoch, core.cfg.epoch_block << EPOCH_NODE_BITS)
+        persist(core, core.st.ceiling_asked)
 
 
 cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
@@ -100,9 +105,25 @@ cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
         return
     hear_rows(core, &ev.frame, what == HEARD_PROVEN)
     if what == HEARD_PROVEN:
+        core.st.told_mask |= <uint8_t>(1 << ev.frame.source)
         note_report(core, ev.frame.source)
         take_over_targets(core, &ev.frame)
         count_votes(core, ev.frame.source, &ev.frame)
+
+
+cdef void stand_back(core_t* core, const event_t* ev) noexcept nogil:
+    """Another holds the third voter's promise: follow until that has run out, longer each time it was renewed.
+
+    Who cannot hear that other would else claim above every epoch that the other answers with, without end.
+    """
+    cdef group_t* grp = &core.st.group[ev.group]
+    cdef int64_t left_ns = ev.value if ev.value < core.cfg.grant_max_ns else core.cfg.grant_max_ns
+    if ev.epoch > grp.seen:
+        grp.seen = ev.epoch
+    grp.hold_off_ns = core.st.now_ns + (left_ns << grp.refused)
+    if grp.refused < REFUSALS:
+        grp.refused += 1
+    enter(core, ev.group, TR_YIELD, CAUSE_YIELD)
 
 
 cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
@@ -113,7 +134,12 @@ cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
         return
     grp = &core.st.group[ev.group]
     if ev.code == VOTE_PROMISED or ev.code == VOTE_REFUSED:
-        core.st.third_reported = 1
+        grp.third_reported = 1
+    if ev.code == VOTE_REFUSED and ev.value > 0 and grp.state == CLAIMING:
+        stand_back(core, ev)
+        return
+    if ev.code == VOTE_PROMISED:
+        grp.refused = 0
     if ev.epoch > grp.seen:
         grp.seen = ev.epoch
     if ev.code == VOTE_REFUSED and grp.state == CLAIMING and ev.epoch == grp.epoch and grp.seen == ev.epoch:

@@ -233,8 +233,8 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     core.st.heard_any = 1
     if echo != NULL:
         note_echo(core, peer, echo)
-    if heard == HEARD_PROVEN:
-        peer.proven_ns = core.st.now_ns
+    if heard == HEARD_PROVEN and frame.stamp > peer.stamp:
+        peer.proven_ns = core.st.now_ns       # a copy that another link brings later tells nothing about now
     peer.life_ns = core.st.now_ns
     if frame.stamp <= peer.stamp:
         return HEARD_COPY

@@ -3,7 +3,7 @@
 Every link carries a beat each period. A holder whose answer is late asks again on every link at once; when the
 fastest link falls silent the slower ones go as fast as they may; an ask is answered on the link it came by.
 """
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from twinbeat_core.effects cimport add_effect
 from twinbeat_core.model cimport (
@@ -196,13 +196,19 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
 cdef void put_asks(core_t* core) noexcept nogil:
     """The third voter is asked with the same stamp."""
     cdef effect_t* fx
+    cdef uint32_t epoch
     cdef int g
     for g in range(core.cfg.group_count):
         if asking_group(&core.st.group[g]):
-            fx = add_effect(core, FX_ASK)
-            fx.group = <uint8_t>g
-            fx.epoch = core.st.group[g].epoch
-            fx.stamp = core.st.stamp
+            epoch = core.st.group[g].epoch
+        elif core.st.disk_lost and not core.st.group[g].third_reported:
+            epoch = 0                    # no claim: only what it knows is asked for
+        else:
+            continue
+        fx = add_effect(core, FX_ASK)
+        fx.group = <uint8_t>g
+        fx.epoch = epoch
+        fx.stamp = core.st.stamp
 
 
 cdef void compose(core_t* core) noexcept nogil:
@@ -246,7 +252,7 @@ cdef void compose(core_t* core) noexcept nogil:
     fx.value = core.send_mask
     fx.code = frame.flags
     fx.stamp = core.st.stamp
-    if core.cfg.third_voter and asks and frame.flags & FLAG_ASK:
+    if core.cfg.third_voter and (core.st.disk_lost or (asks and frame.flags & FLAG_ASK)):
         put_asks(core)
 
 

@@ -54,6 +54,8 @@ cdef bint is_alone(const core_t* core, int g) noexcept nogil:
         if peer.dead:
             if long_deaf(core):
                 return False
+            if core.st.group[g].state != ACTIVE and core.st.now_ns < core.st.group[g].hold_off_ns:
+                return False
             continue
         if core.st.group[g].state == ACTIVE and peer.known and peer.rows_ns and not long_deaf(core):
             if peer.row[g].state == LISTEN or peer.row[g].state == OUT:

@@ -78,6 +78,8 @@ ctypedef struct group_t:
     uint8_t off_seen          # RELEASING: the gate has confirmed
     uint8_t why               # why the last promise to another ended: the Cause of a claim that follows
     uint8_t last_driver       # who drove before this start, as this node remembers; NO_NODE unknown
+    uint8_t third_reported    # the third voter has answered with its floor since the start
+    uint8_t refused           # claims in a row that the third voter refused because another holds its promise
     uint8_t ceiling_told      # reported once that a claim waits for the disk
     uint32_t epoch            # own epoch while CLAIMING, ACTIVE, RELEASING
     uint32_t drive_epoch      # the epoch at which the gate was told to drive; claims above it may have followed
@@ -127,8 +129,8 @@ ctypedef struct state_t:
     uint8_t heard_any         # some peer was heard since the start
     uint8_t fast_mask         # slow links now running at their fast period
     uint8_t pending_mask      # links whose frame waits for the next microsecond
+    uint8_t told_mask         # peers heard two-way since the start: their epochs are known
     uint8_t reported_mask     # peers that have reported since a start with a lost disk, or in hold
-    uint8_t third_reported    # the third voter has answered with its floor since the start
     uint8_t link_seq[MAX_LINKS]
     peer_t peer[MAX_NODES]
     group_t group[MAX_GROUPS]

@@ -36,6 +36,21 @@ cdef uint32_t ceiling_above(uint32_t base, uint32_t block) noexcept nogil:
     return base + block if base <= EPOCH_LAST - block else EPOCH_LAST
 
 
+cdef bint recovered(const core_t* core) noexcept nogil:
+    """After a lost disk: everybody has told what it knows of epochs.
+
+    Until then nothing is reserved. A node that dies meanwhile so finds no ceiling and knows that its disk was lost.
+    """
+    cdef uint8_t others = core.cfg.voter_mask & ~<uint8_t>(1 << core.cfg.self_node)
+    cdef int g
+    if core.st.told_mask & others != others:
+        return False
+    for g in range(core.cfg.group_count):
+        if core.cfg.third_voter and not core.st.group[g].third_reported:
+            return False
+    return True
+
+
 cdef void top_up(core_t* core) noexcept nogil:
     """Reserve epochs ahead, so that a takeover never waits for the disk."""
     cdef uint32_t highest = 0
@@ -43,6 +58,8 @@ cdef void top_up(core_t* core) noexcept nogil:
     cdef uint32_t want
     cdef uint32_t base
     cdef int g
+    if core.st.disk_lost and not recovered(core):
+        return
     for g in range(core.cfg.group_count):
         if core.st.group[g].seen > highest:
             highest = core.st.group[g].seen

@@ -114,13 +114,13 @@ FAULTS = [
     ("changes", "covered"),
     [
         ((), "yes yes yes no yes yes yes no yes"),
-        ((HOLD,), "yes yes partly no no yes yes partly yes"),
+        ((HOLD,), "yes yes partly no no yes yes yes yes"),
         (((MQTT_LINK, ""),), "yes yes yes no yes no yes no no"),
-        (((MQTT_LINK, ""), HOLD), "yes yes partly no no partly yes partly partly"),
+        (((MQTT_LINK, ""), HOLD), "yes yes partly no no yes yes yes yes"),
         (((SERIAL_LINK, ""),), "yes yes yes no yes yes no no no"),
-        (((SERIAL_LINK, ""), HOLD), "yes no partly no no yes partly partly partly"),
+        (((SERIAL_LINK, ""), HOLD), "yes no partly no no yes yes yes yes"),
         (((RELAY, 'type = "hook"\nstart = ["a"]\nstop = ["b"]'),), "yes yes yes partly yes yes yes no yes"),
-        (((RELAY, 'type = "hook"\nstart = ["a"]\nstop = ["b"]'), HOLD), "yes yes partly no no yes yes partly yes"),
+        (((RELAY, 'type = "hook"\nstart = ["a"]\nstop = ["b"]'), HOLD), "yes yes partly no no yes yes yes yes"),
         (((SERIAL_LINK, UDP_LINK),), "yes yes yes no yes yes yes no yes"),
     ],
 )
@@ -139,7 +139,9 @@ def test_coverage_texts_name_what_matters(tmp_path: Path) -> None:
     assert frozen_ms is not None and power_ms is not None
     assert 0 < frozen_ms < power_ms
     held = rows(report_of(tmp_path, HOLD))
-    assert held["all links cut, both alive"][2].startswith("never two drivers; nobody drives either")
+    assert held["all links cut, both alive"][1:] == (0.0, (
+        "the driver drives on, because with lone = hold a promise does not end by time; only a takeover is not "
+        "possible until a link is back"))
     alone = rows(report_of(tmp_path, (SERIAL_LINK, "")))
     assert "without a crosslink" in alone["agent killed or crashed"][2]
 
@@ -147,7 +149,26 @@ def test_coverage_texts_name_what_matters(tmp_path: Path) -> None:
 def test_one_group_that_holds_decides_the_table(tmp_path: Path) -> None:
     second = '[[group]]\nname = "fan"\nlone = "hold"\n[[group.output]]\ntype = "mock"\n'
     report = build_report(load_config(write(tmp_path, GOOD + second), "gw-a"))
-    assert rows(report)["power of the driver lost"][0] == "no"
+    found = rows(report)
+    assert found["power of the driver lost"][0] == "no"
+    cut = found["all links cut, both alive"]
+    assert cut[:2] == ("no", 0.0)
+    assert cut[2].startswith("groups with lone = takeover: both drive until a link is back")
+    assert "; groups with lone = hold: the driver drives on" in cut[2]
+    hung = found["kernel hung, power on"][2]
+    assert hung.startswith("groups with lone = takeover: GPIO lines") and "; groups with lone = hold: GPIO" in hung
+
+
+def test_the_only_link_says_what_its_loss_means(tmp_path: Path) -> None:
+    found = rows(report_of(tmp_path, (MQTT_LINK, "")))
+    assert found["serial cable cut"][:2] == ("no", 0.0)
+    assert found["serial cable cut"][2].startswith("it is the only link: both drive until a link is back")
+    assert found["one link deaf one way"][:2] == ("no", None)
+    assert found["one link deaf one way"][2].startswith("it is the only link: two may drive until it works both ways")
+    held = rows(report_of(tmp_path, (MQTT_LINK, ""), HOLD))
+    for fault in ("serial cable cut", "one link deaf one way"):
+        assert held[fault][1] == 0.0
+        assert held[fault][2].startswith("it is the only link: the driver drives on")
 
 
 # ---------------------------------------------------------------- warnings
@@ -157,9 +178,12 @@ def test_one_group_that_holds_decides_the_table(tmp_path: Path) -> None:
     ("changes", "piece"),
     [
         (((MQTT_LINK, ""),), "there is one link only: its loss means two drivers while both nodes live"),
-        (((MQTT_LINK, ""), HOLD), "there is one link only: its loss means no driver while both nodes live"),
+        (((MQTT_LINK, ""), HOLD), "there is one link only: its loss means that no takeover is possible; add"),
         ((), "the crosslink is a tty only"),
-        (((SERIAL_LINK, '[[link]]\ntype = "mqtt"\nbroker = "mqtt://b"\n'),), "all links go through brokers"),
+        (((SERIAL_LINK, '[[link]]\ntype = "mqtt"\nbroker = "mqtt://b"\n'),),
+         "so every takeover waits for the promise to run out"),
+        (((SERIAL_LINK, '[[link]]\ntype = "mqtt"\nbroker = "mqtt://b"\n'), HOLD),
+         "so with lone = hold nobody takes over when it dies"),
         ((('[node.gw-b]\nserial.cross = "/dev/ttyAMA0"', '[node.gw-b]\nserial.cross = "/dev/ttyUSB0"'),),
          "[node.gw-b] serial.cross = /dev/ttyUSB0: a USB adapter as crosslink"),
         ((('[node.gw-b]\nserial.cross = "/dev/ttyAMA0"', '[node.gw-b]\nserial.cross = "/dev/ttyUSB0"'),),

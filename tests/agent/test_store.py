@@ -71,6 +71,11 @@ def test_a_damaged_file_is_a_lost_disk(tmp_path: Path, damage: bytes) -> None:
     opened = Store(tmp_path, "p", "n").open()
     assert opened.disk_lost and opened.ceiling == 0
     assert "damaged" in opened.warning
+    store = Store(tmp_path, "p", "n")
+    again = store.open()
+    assert again.disk_lost, "it died before it had heard what the others know"
+    assert "no epochs are reserved" in again.warning
+    store.persist(512)
     assert not Store(tmp_path, "p", "n").open().disk_lost
 
 

@@ -69,7 +69,12 @@ def test_schedules_are_in_order_and_end_with_healing(profile: str) -> None:
         times = [action.at_ns for action in actions]
         assert times == sorted(times)
         assert [action.verb for action in actions].count(Verb.HEAL_ALL) == 1
-        assert actions[-1].verb == Verb.HEAL_ALL
+        healing = actions[-1]
+        if healing.verb != Verb.HEAL_ALL:                # one of three that stays deaf
+            assert drawn.shape.nodes > 2
+            assert (healing.verb, healing.node, healing.link) == (Verb.CUT, ALL, ALL)
+            healing = actions[-2]
+        assert healing.verb == Verb.HEAL_ALL
         assert drawn.until_ns - actions[-1].at_ns >= drawn.engine.bound_ns
         assert len(actions) == len(drawn.schedule.faults) == len(drawn.schedule.circumstances)
         for action in actions:

@@ -241,7 +241,7 @@ def test_reasons_in_words_once_and_two_drivers_first() -> None:
     told = summed_up(case("power"), [
         outcome(excused=((Rule.EPOCH_NOT_RISING, Excuse.DISK), (Rule.TWO_DRIVERS, Excuse.FROZEN))),
         outcome(excused=((Rule.TWO_DRIVERS, Excuse.FROZEN),))])
-    assert [text.split()[0] for text in told.reasons] == ["a", "the"] and len(told.reasons) == 2
+    assert [text.split()[0] for text in told.reasons] == ["a", "all"] and len(told.reasons) == 2
 
 
 def test_void_runs_do_not_hide_broken_promises() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from twinbeat.bench import keepalived
 from twinbeat.bench.runs import NAMES, ROWS, RUNS, Results, Row, Run
+from twinbeat.bench.simulated import MEASURES, SimulatedError
 from twinbeat.bench.steps import step_ns
 from twinbeat.demo import procs
 from twinbeat.demo.broker import find_broker
@@ -82,6 +83,13 @@ def _measure(wanted: set[str], quick: bool, failures: dict[str, str]) -> Results
         _say("core step")
         nogil_ns, python_ns = step_ns()
         results["core"] = {"nogil_ns": nogil_ns, "python_ns": python_ns}
+    for name, measure in MEASURES.items():
+        if name in wanted:
+            _say(f"simulator: {name}")
+            try:
+                results[name] = measure(quick)
+            except SimulatedError as error:
+                failures[name] = str(error)
     if "keepalived" in wanted:
         results.update(_keepalived(quick, failures))
     return results

@@ -188,5 +188,17 @@ ROWS = [
     Row("core step: from nogil code; from Python", ["core"], "100 ns; 1 us",
         lambda r: f"{r['core']['nogil_ns']:.0f} ns; {r['core']['python_ns'] / 1000:.2f} us",
         lambda r: r["core"]["nogil_ns"] <= 100 and r["core"]["python_ns"] <= 1000),
+    Row("core steps in the simulator's loop, one process", ["sim"], "1,000,000 /s",
+        lambda r: f"{r['sim']['steps_per_s']:,.0f} /s", lambda r: r["sim"]["steps_per_s"] >= 1e6),
+    Row("10,000 campaign runs of 10 simulated seconds, 10 ms heartbeats, 2 processes; memory after a tenth, after all",
+        ["campaign"], "120 s; the same",
+        lambda r: f"{r['campaign']['seconds']:.1f} s{'' if r['campaign']['runs'] == 10_000 else ' (fewer runs)'}; "
+        f"{r['campaign']['early_mib']:.1f}, {r['campaign']['late_mib']:.1f} MiB",
+        lambda r: r["campaign"]["seconds"] <= 120 and r["campaign"]["late_mib"] <= r["campaign"]["early_mib"] * 1.1),
+    Row("model check of the bare pair, a failover with a restart and one fault more: all schedules; states", ["prove"],
+        "yes; 100,000 /s",
+        lambda r: f"{'yes' if r['prove']['complete'] and r['prove']['faults'] >= 2 else 'no'}; "
+        f"{r['prove']['states_per_s']:,.0f} /s ({r['prove']['states']:,} states)",
+        lambda r: r["prove"]["complete"] and r["prove"]["faults"] >= 2 and r["prove"]["states_per_s"] >= 1e5),
 ]
-NAMES = [*(run.name for run in RUNS), "core", "keepalived"]
+NAMES = [*(run.name for run in RUNS), "core", "sim", "campaign", "prove", "keepalived"]

@@ -20,7 +20,8 @@ EXCUSE_TEXT = {
     Excuse.FROZEN: "a whole gateway stood still",
     Excuse.CONTACT: "a contact was stuck",
     Excuse.CLOCK: "a clock beyond its bound",
-    Excuse.DISK: "every voter's disk was lost",
+    Excuse.DISK: "all who knew lost their disks",
+    Excuse.ALONE: "who knew drove alone and is gone",
 }
 
 

@@ -103,12 +103,15 @@ class Ground:
             self._ordered(draw, heal_ns, 2 if self.profile == "double" else 1)
         rows = [row for row in draw.rows if row[0] < heal_ns]
         rows.sort()
-        heal = Action(heal_ns, Verb.HEAL_ALL)
+        after = [Action(heal_ns, Verb.HEAL_ALL)]
+        if self.shape.nodes > 2 and self.profile == "wild" and draw.rng.below(8) == 0:
+            # One of three goes deaf for good: the others must have a driver among them all the same.
+            after.append(Action(heal_ns + 1, Verb.CUT, peer=draw.rng.below(self.shape.nodes)))
         return Schedule(
-            actions=[row[2] for row in rows] + [heal],
-            faults=[row[3] for row in rows] + ["healing"],
-            circumstances=[row[4] for row in rows] + [BESIDE],
-            begins=[row[5] for row in rows] + [True],
+            actions=[row[2] for row in rows] + after,
+            faults=[row[3] for row in rows] + ["healing", "deaf for good"][:len(after)],
+            circumstances=[row[4] for row in rows] + [BESIDE] * len(after),
+            begins=[row[5] for row in rows] + [True] * len(after),
         )
 
     def _ordered(self, draw: Draw, heal_ns: int, at_once: int) -> None:

@@ -44,7 +44,9 @@ def slow_disk(d: Draw, at: int, lasts: int) -> int:
 
 
 def late(d: Draw, at: int, lasts: int) -> int:
-    """A thread by which silence is judged did not run for a while."""
+    """A thread by which silence is judged did not run: it is told afterwards, or the node is deaf meanwhile."""
+    if d.rng.below(2):
+        return d.lasting(at, lasts, Verb.LATE, d.node())
     d.add(at, Verb.LATE, d.node(), group=d.pick(LATE_CODES), value=min(lasts, 200 * MS))
     return at
 

@@ -206,7 +206,8 @@ cdef class Engine:
             n = &w.node[i]
             settings = self.settings[i]
             core_init(&n.core, &settings.c)
-            n.alive, n.still, n.fit, n.behind, n.life, n.disk, n.waiting, n.past_count = 0, 0, 1, 0, 0, 0, 0, 0
+            n.alive, n.still, n.fit, n.behind, n.life, n.waiting, n.past_count = 0, 0, 1, 0, 0, 0, 0
+            n.disk = 1               # it has run before, but drove nothing
             n.wake_at, n.thawed_at, n.disk_ns = AGES_NS, -1, 0
             n.clock.base_t, n.clock.base_l, n.clock.ppb = 0, (i + 1) * UPTIME_NS, w.p.ppb[i]
             n.deaf, n.deafness = 0, 0

@@ -5,7 +5,7 @@ from libc.stdlib cimport realloc
 from twinbeat_core.model cimport LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE
 from twinbeat_core.state cimport core_t, group_t, promise_t
 from twinbeat.sim.world cimport (
-    FROZEN, SIM_FOUND, SIM_GAPS, found_t, gap_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
+    FROZEN, SIM_FOUND, SIM_GAPS, found_t, gap_t, lease_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
 )
 
 from twinbeat.sim.spec import Excuse, LogKind, Rule
@@ -29,6 +29,7 @@ cdef int EX_FROZEN = Excuse.FROZEN
 cdef int EX_CONTACT = Excuse.CONTACT
 cdef int EX_CLOCK = Excuse.CLOCK
 cdef int EX_DISK = Excuse.DISK
+cdef int EX_ALONE = Excuse.ALONE
 
 cdef enum:
     LOG_GROWS = 4096
@@ -112,16 +113,28 @@ cdef int excuse_for(world_t* w, int g, int i, int j) noexcept nogil:
 
 
 cdef int excuse_epoch(world_t* w, int g, int i) noexcept nogil:
-    """An epoch may come again when all who heard of it have lost their disks: a majority, or who drove alone."""
-    cdef core_t* core = &w.node[0].core
-    cdef int lost = 0
+    """An epoch may come again when every voter that ever promised it, or a later one, has lost its disk.
+
+    Or when it was driven alone by one that is gone: nobody else has heard of it.
+    """
+    cdef lease_t* lease = &w.voter.lease[g]
+    cdef uint32_t incarnation = w.node[i].incarnation
+    # What a voter has promised to this very claim is no memory.
+    cdef bint to_this = lease.holder == i and lease.incarnation == incarnation
+    cdef bint remembered = w.voter.exists and lease.floor >= w.group[g].epoch and not to_this
+    cdef bint here = remembered
     cdef int v
     for v in range(w.nodes):
-        lost += (w.disks_lost & core.cfg.voter_mask) >> v & 1
-    if lost >= core.cfg.quorum:
+        to_this = w.node[v].pledge[g].holder == i and w.node[v].pledge[g].incarnation == incarnation
+        if to_this and w.node[v].pledge[g].highest == w.node[v].pledge[g].epoch:
+            continue
+        if w.node[v].pledge[g].highest >= w.group[g].epoch and not (w.disks_lost >> v) & 1:
+            remembered = True
+            here = here or w.node[v].alive
+    if w.disks_lost and not remembered:
         return EX_DISK
-    if lost and core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_TAKEOVER:
-        return EX_DISK
+    if w.node[i].core.st.group[g].alone and not here:
+        return EX_ALONE
     return excuse_for(w, g, i, -1)
 
 
@@ -313,6 +326,8 @@ cdef void judge_end(world_t* w, int64_t until) noexcept nogil:
         on = w.group[g].on_count
         if w.healed >= 0 and until - w.healed >= w.p.bound:
             excuse = EX_CLOCK if w.clock_bad else 0
+            if w.disks_lost and w.impaired_at >= 0:
+                excuse = EX_DISK         # who lost its disk waits for one that cannot be heard (A11)
             if on == 0:
                 find(w, NO_DRIVER, excuse, g, -1, -1, 0, 0)
             elif on > 1 and w.node[0].core.cfg.group[g].exclusive:

@@ -167,9 +167,10 @@ cdef void reach(world_t* w, const item_t* item) noexcept nogil:
 
 
 # ---------------------------------------------------------------- life
-cdef void node_start(world_t* w, int i, bint disk_lost) noexcept nogil:
-    """A new life; what the contacts do goes on."""
+cdef void node_start(world_t* w, int i, bint loses_disk) noexcept nogil:
+    """A new life; what the contacts do goes on. A disk without a reservation was lost in a life before."""
     cdef node_t* n = &w.node[i]
+    cdef bint disk_lost = loses_disk or n.disk == 0
     cdef settings_t kept = n.core.cfg
     cdef event_t* ev = &w.ev
     cdef int g

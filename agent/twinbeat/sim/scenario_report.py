@@ -31,7 +31,8 @@ EXCUSE_TEXT = {
     Excuse.FROZEN: "a whole gateway stood still and its output kept its level",
     Excuse.CONTACT: "a contact was stuck",
     Excuse.CLOCK: "a clock ran beyond its bound",
-    Excuse.DISK: "every voter's disk was lost",
+    Excuse.DISK: "all who knew the epoch lost their disks",
+    Excuse.ALONE: "who knew the epoch drove alone and is gone",
 }
 DEATHS = {1: "killed", 2: "without power", 3: "stopped"}
 WITH_EPOCH = (State.CLAIMING, State.ACTIVE, State.RELEASING)

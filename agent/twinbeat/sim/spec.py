@@ -167,7 +167,8 @@ class Excuse(IntEnum):
     FROZEN = 2     # a whole gateway stood still and its output keeps its level
     CONTACT = 3    # a contact was stuck
     CLOCK = 4      # a clock beyond the bound, or one that stood still
-    DISK = 5       # every voter's disk was lost
+    DISK = 5       # every voter that knew the epoch has lost its disk
+    ALONE = 6      # lone = takeover: who knew the epoch is gone, and drove it alone
 
 
 class Violation(NamedTuple):

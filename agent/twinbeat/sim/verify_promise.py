@@ -35,7 +35,8 @@ EXCUSE_WORDS = {
     Excuse.FROZEN: "a gateway stands still as a whole and its output keeps its level",
     Excuse.CONTACT: "a contact does not obey",
     Excuse.CLOCK: "a clock runs beyond the bound",
-    Excuse.DISK: "the disk of every voter was lost",
+    Excuse.DISK: "all who knew the epoch lost their disks",
+    Excuse.ALONE: "who knew the epoch drove alone and is gone",
 }
 EXCUSE_REMEDY = {
     Excuse.NONE: "report it with the seed",
@@ -44,6 +45,7 @@ EXCUSE_REMEDY = {
     Excuse.CONTACT: "interlock the contacts; readback tells it",
     Excuse.CLOCK: "raise drift_ppm to what the clocks really do",
     Excuse.DISK: "do not lose every disk at once",
+    Excuse.ALONE: "use a third voter",
 }
 
 

@@ -34,6 +34,11 @@ cdef bint promises(world_t* w, lease_t* lease, const item_t* item) noexcept nogi
     return True
 
 
+cdef int64_t held_for(world_t* w, lease_t* lease, int node) noexcept nogil:
+    """How long another's promise still lasts; 0 where the epoch alone is in the way."""
+    return lease.until - w.now if lease.holder != NO_NODE and lease.holder != node and lease.until > w.now else 0
+
+
 cdef void voter_hear_ask(world_t* w, const item_t* item) noexcept nogil:
     cdef lease_t* lease = &w.voter.lease[item.group]
     cdef item_t* answer
@@ -57,7 +62,7 @@ cdef void voter_hear_ask(world_t* w, const item_t* item) noexcept nogil:
     answer.code = VOTE_PROMISED if promised else VOTE_GONE if abstains else VOTE_REFUSED
     answer.epoch = item.epoch if promised else lease.floor
     answer.stamp = item.stamp
-    answer.value = w.p.voter_grant
+    answer.value = w.p.voter_grant if promised else held_for(w, lease, item.node)
 
 
 cdef void voter_hear_return(world_t* w, const item_t* item) noexcept nogil:
