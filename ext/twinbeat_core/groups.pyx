@@ -232,6 +232,7 @@ cdef void settle_standby(core_t* core, int g) noexcept nogil:
         return
     if other_drives(core, g):
         grp.hold_off_ns = 0          # the taker has taken; whatever ends it now is a new case
+        grp.refused = 0
         grp.target = NO_NODE
         grp.free_since_ns = 0
         return
@@ -280,6 +281,10 @@ cdef void settle(core_t* core) noexcept nogil:
     for g in range(core.cfg.group_count):
         grp = &core.st.group[g]
         if grp.state == LISTEN and listen_over(core, g):
+            if core.st.disk_lost:
+                # What the others have told is all this node knows: its word for less would take an epoch back.
+                grp.floor = claim_base(core, g)
+                grp.seen = grp.floor
             enter(core, g, TR_LISTEN_OVER, CAUSE_LISTEN_OVER)
         if grp.state == RELEASING and grp.off_seen < 2 and core.st.now_ns >= grp.off_at_ns:
             enter(core, g, TR_OFF, CAUSE_OFF)

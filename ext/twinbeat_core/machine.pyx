@@ -118,9 +118,14 @@ cdef void stand_back(core_t* core, const event_t* ev) noexcept nogil:
     """
     cdef group_t* grp = &core.st.group[ev.group]
     cdef int64_t left_ns = ev.value if ev.value < core.cfg.grant_max_ns else core.cfg.grant_max_ns
+    cdef int64_t most_ns = left_ns << grp.refused
     if ev.epoch > grp.seen:
         grp.seen = ev.epoch
-    grp.hold_off_ns = core.st.now_ns + (left_ns << grp.refused)
+    if <int64_t>(ev.stamp * 1000) + 1000 < grp.since_ns:
+        return                           # it refused an earlier claim
+    if most_ns > core.cfg.grant_max_ns:
+        most_ns = core.cfg.grant_max_ns if core.cfg.grant_max_ns > left_ns else left_ns
+    grp.hold_off_ns = core.st.now_ns + most_ns
     if grp.refused < REFUSALS:
         grp.refused += 1
     enter(core, ev.group, TR_YIELD, CAUSE_YIELD)

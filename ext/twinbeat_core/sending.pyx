@@ -8,11 +8,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from twinbeat_core.effects cimport add_effect
 from twinbeat_core.model cimport (
     ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, FRAME_HEARTBEAT, FX_ASK, FX_SEND,
-    LISTEN, NEVER_NS, NO_NODE, OUT, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, effect_t, frame_t,
+    LISTEN, NEVER_NS, NO_NODE, OUT, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, THIRD_VOTER, effect_t, frame_t,
 )
 from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
-from twinbeat_core.votes cimport answered_ns
+from twinbeat_core.votes cimport answered_ns, claim_base
 from twinbeat_core.codec cimport WIRE_VERSION_NOW
 
 
@@ -56,6 +56,10 @@ cdef bint anybody_answers(const core_t* core) noexcept nogil:
         if i == core.cfg.self_node or not (core.cfg.voter_mask >> i) & 1:
             continue
         if peer.known and not peer.dead and not peer.silent:
+            return True
+    for i in range(core.cfg.group_count if core.cfg.third_voter else 0):
+        # The third voter has promised to this claim: it answers.
+        if asking_group(&core.st.group[i]) and core.st.group[i].vote[THIRD_VOTER].epoch == core.st.group[i].epoch:
             return True
     return False
 
@@ -180,6 +184,8 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
         frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else grp.floor
         if grp.state == LISTEN and holder == NO_NODE:
             frame.row[g].flags = ROW_FLOOR     # a guess after a restart: a driver need not climb above it
+            if core.st.disk_lost:
+                frame.row[g].epoch = claim_base(core, g)       # another that has forgotten learns what was heard here
         if holder == NO_NODE or holder == core.cfg.self_node:
             continue
         peer = &core.st.peer[holder]

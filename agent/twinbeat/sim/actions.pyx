@@ -50,6 +50,8 @@ cdef void touch_link(world_t* w, cond_t* c, const action_t* a, bint undo) noexce
     elif a.verb == CORRUPT:
         c.corrupt = <uint16_t>value
     elif a.verb == CLOG and not undo and w.now + a.lasts > c.clog_until:
+        if c.clog_until <= w.now:
+            c.held = 0
         c.clog_until = w.now + a.lasts
 
 

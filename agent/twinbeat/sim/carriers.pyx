@@ -6,7 +6,7 @@ from twinbeat_core.codec cimport MAX_FRAME, wire_decode, wire_encode
 from twinbeat_core.model cimport KEY_BYTES, frame_t
 from twinbeat.sim.judge cimport find, note
 from twinbeat.sim.things cimport drop_slot, push
-from twinbeat.sim.world cimport IT_FRAME, SIM_PAST, cond_t, item_t, rng_below, some, world_t
+from twinbeat.sim.world cimport IT_FRAME, SIM_HELD, SIM_PAST, cond_t, item_t, rng_below, some, world_t
 
 from twinbeat.sim.spec import LogKind, Rule
 
@@ -106,6 +106,10 @@ cdef void transmit(world_t* w, int i, int j, int link, int32_t slot, int seq) no
     if c.jitter:
         at += some(w, c.jitter)
     if c.clog_until > at:
+        if c.held >= SIM_HELD:
+            note(w, LOG_SENT, i, -1, link, j, 2, flags, 0)
+            return
+        c.held += 1
         at = c.clog_until
     if c.reorder and rng_below(&w.rng, 1024) < c.reorder:
         at += rng_below(&w.rng, w.node[0].core.cfg.link[link].period_ns)

@@ -128,7 +128,7 @@ cdef int excuse_epoch(world_t* w, int g, int i) noexcept nogil:
         to_this = w.node[v].pledge[g].holder == i and w.node[v].pledge[g].incarnation == incarnation
         if to_this and w.node[v].pledge[g].highest == w.node[v].pledge[g].epoch:
             continue
-        if w.node[v].pledge[g].highest >= w.group[g].epoch and not (w.disks_lost >> v) & 1:
+        if w.node[v].pledge[g].highest >= w.group[g].epoch:
             remembered = True
             here = here or w.node[v].alive
     if w.disks_lost and not remembered:
@@ -250,14 +250,14 @@ cdef void judge_drive(world_t* w, int i, int g, bint begins, int64_t deadline) n
     cdef node_t* n = &w.node[i]
     cdef uint32_t epoch = n.core.st.group[g].epoch
     judge_majority(w, i, g, deadline)
-    if not begins:
-        return
-    if epoch <= w.group[g].epoch:
-        find(w, EPOCH_NOT_RISING, excuse_epoch(w, g, i), g, i, -1, 0, epoch)
-    else:
-        w.group[g].epoch = epoch
     if epoch > n.disk:
         find(w, EPOCH_NOT_ON_DISK, 0, g, i, -1, 0, epoch)
+    if begins and epoch <= w.group[g].epoch:
+        find(w, EPOCH_NOT_RISING, excuse_epoch(w, g, i), g, i, -1, 0, epoch)
+    elif epoch > w.group[g].epoch:
+        w.group[g].epoch = epoch
+    if not begins:
+        return
     if local_of(&n.clock, w.now) - n.start_l < n.core.cfg.grant_max_ns:
         find(w, RESTARTED_OWNS, 0, g, i, -1, 0, epoch)
 
@@ -270,7 +270,7 @@ cdef void judge_new_pledge(world_t* w, int v, int g, pledge_t* old, bint elsewhe
         return
     if epoch > n.disk:
         find(w, EPOCH_NOT_ON_DISK, 0, g, v, n.core.st.group[g].promise.holder, 0, epoch)
-    if epoch < old.highest and n.core.st.group[g].state != LISTEN and not (w.disks_lost >> v) & 1:
+    if epoch < old.highest and n.core.st.group[g].state != LISTEN:
         find(w, EPOCH_NOT_RISING, 0, g, v, n.core.st.group[g].promise.holder, 0, epoch)
 
 

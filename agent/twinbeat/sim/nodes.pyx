@@ -178,10 +178,11 @@ cdef void node_start(world_t* w, int i, bint loses_disk) noexcept nogil:
     n.alive, n.still, n.fit, n.behind, n.deaf = 1, RUNS, 1, 0, 0
     n.life += 1
     n.incarnation = <uint32_t>(rng_next(&w.rng) >> 33) | 1
-    n.thawed_at = -1
     n.leave_at = 0
     if disk_lost:
         n.disk = 0
+        for g in range(w.groups):
+            n.pledge[g].highest = 0      # forgotten for good
         w.disks_lost |= <uint8_t>(1 << i)
         for g in range(w.groups):
             n.last_driver[g] = NO_NODE

@@ -8,6 +8,7 @@ cdef enum:
     SIM_ITEMS = 32768       # things under way
     SIM_SLOTS = 8192        # frames under way
     SIM_BACKLOG = 512       # input that waits for a node that stands still; more is lost, as in a full ring
+    SIM_HELD = 1024         # frames that a clogged link keeps; more are lost, as in any queue
     SIM_PAST = 64           # frames of each node kept to be replayed
     SIM_FOUND = 64          # violations told one by one; more are counted
     SIM_GAPS = 512          # the same for times without a driver
@@ -66,6 +67,7 @@ ctypedef struct action_t:
 ctypedef struct cond_t:     # one link from one node to another
     uint8_t cut
     uint16_t loss, duplicate, reorder, corrupt     # of 1024
+    uint16_t held           # frames that wait for a clog to end
     int64_t delay, jitter, clog_until, last_arrival
 
 ctypedef struct clock_s:
