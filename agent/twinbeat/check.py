@@ -14,7 +14,7 @@ from twinbeat.check_load import LinkLoad, link_load
 from twinbeat.check_warnings import warnings_of
 from twinbeat.config import Config, core_settings
 from twinbeat.config_core import uses_realtime
-from twinbeat_core.settings import CoreSettings, Settings
+from twinbeat_core.settings import CoreSettings, LinkSettings, Settings
 from twinbeat_core.timing import timing_terms, tolerated_loss
 
 
@@ -124,15 +124,26 @@ def link_reports(cfg: Config, settings: Settings, core: CoreSettings) -> list[Li
     ]
 
 
+def alone_after_ms(settings: Settings, link: LinkSettings) -> float:
+    """The silence after which a node of a bare pair knows itself alone: two and a half beats (protocol.md, L1)."""
+    if len(settings.voters) + settings.third_voter != 2:
+        return 0.0
+    fastest_ms = min(other.period_ms for other in settings.links)
+    beat_ms = link.period_ms if link.period_ms == fastest_ms else (link.fast_period_ms or link.period_ms)
+    return 2.5 * beat_ms
+
+
 def outage_of(cfg: Config, settings: Settings, core: CoreSettings) -> Outage:
     """The driver dies with everything right after a frame of its own was heard: T_G, then the peer's output makes.
+
+    In a bare pair two and a half beats where those are longer: before that the peer does not know itself alone.
 
     The worst case of the faults that only silence tells. A frame that was under way adds half a round trip,
     the decider its lateness; of several groups the slowest output counts.
     """
     make_ms = max(output.make_ms for group in cfg.groups for output in group.outputs)
     worst = [
-        core.grant_ms(number) + link.rtt_ms / 2 + settings.late_ms + make_ms
+        max(core.grant_ms(number), alone_after_ms(settings, link)) + link.rtt_ms / 2 + settings.late_ms + make_ms
         for number, link in enumerate(settings.links)
     ]
     budget_ms = cfg.pair.outage_budget_ms

@@ -18,7 +18,7 @@ from twinbeat_core.triggers cimport (
     TR_CLAIM, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
 )
 from twinbeat_core.votes cimport (
-    authority, claim_base, end_promise, give_promise, next_epoch, promise_free, promise_self, top_up,
+    authority, claim_base, end_promise, give_promise, next_epoch, promise_free, promise_self, recovered, top_up,
 )
 
 cdef int8_t TABLE[6][11]
@@ -268,6 +268,8 @@ cdef bint listen_over(const core_t* core, int g) noexcept nogil:
     """Abstained for the longest promise ever offered; after a lost disk, or with hold, until all others reported."""
     cdef uint8_t others = core.cfg.voter_mask & ~<uint8_t>(1 << core.cfg.self_node)
     if core.st.now_ns < core.st.listen_until_ns:
+        return False
+    if core.st.disk_lost and not recovered(core):
         return False
     if core.st.disk_lost or (core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD):
         return (core.st.reported_mask & others) == others

@@ -116,7 +116,9 @@ cdef int link_of_beat(const core_t* core, int node, int arrived_on) noexcept nog
             heard = i
         if told_there(core, node, i) and (told < 0 or period < core.cfg.link[told].period_ns):
             told = i
-    return told if told >= 0 and core.cfg.link[told].period_ns > core.cfg.link[heard].period_ns else heard
+    if told < 0:
+        return arrived_on                # a first proof: of the other links it says nothing
+    return told if core.cfg.link[told].period_ns > core.cfg.link[heard].period_ns else heard
 
 
 cdef bint told_there(const core_t* core, int node, int link) noexcept nogil:

@@ -78,11 +78,26 @@ cdef void adopt(core_t* core, int node, uint32_t incarnation) noexcept nogil:
     report(core, RP_PEER_UP, <uint8_t>node, 0, 0, incarnation)
 
 
+cdef int64_t oldest_episode(const core_t* core) noexcept nogil:
+    """Since when unproven lives of any node are being heard: recorded ones in turn are one episode."""
+    cdef int64_t since = core.st.now_ns
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if core.st.peer[i].candidate_ns and core.st.now_ns - core.st.peer[i].candidate_ns <= core.cfg.grant_max_ns:
+            if core.st.peer[i].candidate_since_ns < since:
+                since = core.st.peer[i].candidate_since_ns
+    return since
+
+
 cdef void note_candidate(core_t* core, peer_t* peer, const frame_t* frame, bint same_groups) noexcept nogil:
     """A life heard but not proven: what it says it drives is believed for a while (R2)."""
     cdef int i
-    if peer.candidate_ns == 0 or core.st.now_ns - peer.candidate_ns > core.cfg.grant_max_ns:
-        peer.candidate_since_ns = core.st.now_ns
+    cdef bint recent = peer.candidate_ns != 0 and core.st.now_ns - peer.candidate_ns <= core.cfg.grant_max_ns
+    if recent and not same_groups and peer.candidate_same:
+        return                           # of another configuration, perhaps recorded: it takes no real life's place
+    if not recent:
+        peer.candidate_since_ns = oldest_episode(core)
+    peer.candidate_same = same_groups
     peer.candidate = frame.incarnation
     peer.candidate_stamp = frame.stamp
     peer.candidate_ns = core.st.now_ns
@@ -233,8 +248,10 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     core.st.heard_any = 1
     if echo != NULL:
         note_echo(core, peer, echo)
-    if heard == HEARD_PROVEN and frame.stamp > peer.stamp:
-        peer.proven_ns = core.st.now_ns       # a copy that another link brings later tells nothing about now
+    if heard == HEARD_PROVEN:
+        peer.proven_ns = core.st.now_ns
+        if frame.stamp > peer.stamp:
+            peer.fresh_ns = core.st.now_ns    # a copy that another link brings later tells less
     peer.life_ns = core.st.now_ns
     if frame.stamp <= peer.stamp:
         return HEARD_COPY

@@ -31,6 +31,15 @@ cdef bint long_deaf(const core_t* core) noexcept nogil:
     return core.st.now_ns - core.st.deaf_since_ns > core.cfg.grant_max_ns - core.cfg.link[core.cfg.fast_link].grant_ns
 
 
+cdef bint deaf_to(const core_t* core, int64_t told_ns) noexcept nogil:
+    """What a node told before this one went deaf is older than a promise: it may abstain no more."""
+    if told_ns == 0 or core.st.deaf_ns == 0:
+        return False
+    if core.st.now_ns - core.st.deaf_ns > alone_after(core, core.cfg.self_node):
+        return False
+    return core.st.now_ns - told_ns > core.cfg.link[core.cfg.fast_link].grant_ns
+
+
 cdef void note_deaf(core_t* core) noexcept nogil:
     if core.st.deaf_ns == 0 or core.st.now_ns - core.st.deaf_ns > alone_after(core, core.cfg.self_node):
         core.st.deaf_since_ns = core.st.now_ns
@@ -46,21 +55,26 @@ cdef bint is_alone(const core_t* core, int g) noexcept nogil:
     """
     cdef int i
     cdef const peer_t* peer
-    cdef int64_t base
+    cdef int64_t base, proven
     for i in range(core.cfg.node_count):
         if i == core.cfg.self_node or not core.cfg.voter_mask & (1 << i):
             continue
         peer = &core.st.peer[i]
         if peer.dead:
-            if long_deaf(core):
+            if long_deaf(core) or deaf_to(core, peer.candidate_ns):
                 return False
             if core.st.group[g].state != ACTIVE and core.st.now_ns < core.st.group[g].hold_off_ns:
                 return False
             continue
-        if core.st.group[g].state == ACTIVE and peer.known and peer.rows_ns and not long_deaf(core):
+        if core.st.group[g].state == ACTIVE and peer.known and peer.rows_ns and not deaf_to(core, peer.rows_ns):
             if peer.row[g].state == LISTEN or peer.row[g].state == OUT:
                 continue
-        base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
+        # Late copies of what a dead peer sent must not cost a driver its output; for a claim they count.
+        proven = peer.fresh_ns if core.st.group[g].state == ACTIVE else peer.proven_ns
+        base = proven if proven > peer.silence_ns else peer.silence_ns
+        if core.st.group[g].alone and core.st.group[g].state == ACTIVE and not long_deaf(core):
+            if peer.heard_ns + alone_after(core, i) <= core.st.deaf_since_ns:
+                base = proven            # silent before this node went deaf: a moment of doubt unseats nobody
         if core.st.group[g].state != ACTIVE:
             if newcomer(core, g, i) and core.st.now_ns - peer.silence_ns >= alone_after(core, i):
                 continue
@@ -143,6 +157,7 @@ cdef int64_t peers_deadline(const core_t* core) noexcept nogil:
             base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
             sooner(&best, base + alone_after(core, node), now)
             sooner(&best, peer.candidate_since_ns + alone_after(core, node), now)
+            sooner(&best, peer.fresh_ns + alone_after(core, node), now)
         if not peer.silent:
             base = peer.heard_ns if peer.heard_ns > peer.silence_ns else peer.silence_ns
             sooner(&best, base + core.cfg.grant_max_ns, now)

@@ -34,6 +34,7 @@ ctypedef struct peer_t:
     uint8_t silent            # reported silent
     uint8_t mismatch          # reported: other configuration
     uint8_t stranger          # other protocol version
+    uint8_t candidate_same    # the life heard but not proven has this configuration
     uint8_t retired_count
     uint16_t grant_ms         # recorded with `stamp`; 0: that frame earned nothing
     uint32_t incarnation
@@ -51,6 +52,7 @@ ctypedef struct peer_t:
     int64_t life_ns           # newest fresh frame of the current life
     int64_t rows_ns           # when the rows below were taken in
     int64_t proven_ns         # newest frame that proved both directions
+    int64_t fresh_ns          # the same, of those that were newer than all before
     int64_t barred_ns         # newest frame of another configuration or version
     int64_t silence_ns        # silence is judged from here: the later of heard and self-doubt
     int64_t beat_ns           # period of the fastest link it is heard on

@@ -10,6 +10,7 @@ cdef void give_promise(core_t* core, int g, int node, uint32_t epoch, int64_t gr
 cdef void promise_self(core_t* core, int g, uint32_t epoch) noexcept nogil
 cdef void end_promise(core_t* core, int g) noexcept nogil
 cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept nogil
+cdef bint recovered(const core_t* core) noexcept nogil
 cdef void note_report(core_t* core, int node) noexcept nogil
 cdef void count_votes(core_t* core, int node, const frame_t* frame) noexcept nogil
 cdef int64_t authority(const core_t* core, int g) noexcept nogil

@@ -124,7 +124,7 @@ def test_wrong_bits_never_pass_the_codec() -> None:
 
 
 def test_deaf_node_drops_what_it_cannot_justify_and_comes_back() -> None:
-    result = run(shape("pair"), Action(S, Verb.LATE, 0, lasts_ns=500 * MS), log=True)
+    result = run(shape("pair"), Action(S, Verb.DEAF, 0, lasts_ns=500 * MS), log=True)
     assert result.violations == []
     assert len(result.drivers[0]) == 1
 

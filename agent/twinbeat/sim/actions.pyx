@@ -22,6 +22,7 @@ cdef int LOG_ACTION = LogKind.ACTION
 cdef int LOG_VOTER = LogKind.DIED
 cdef int START = V.START, KILL = V.KILL, POWER = V.POWER, RESTART = V.RESTART, STALL = V.STALL, FREEZE = V.FREEZE
 cdef int SUSPEND = V.SUSPEND, RESUME = V.RESUME, LATE = V.LATE, CLOCK = V.CLOCK, DISK = V.DISK
+cdef int DEAF = V.DEAF
 cdef int CUT = V.CUT, HEAL = V.HEAL, LOSS = V.LOSS, DELAY = V.DELAY, JITTER = V.JITTER, DUPLICATE = V.DUPLICATE
 cdef int REORDER = V.REORDER, CORRUPT = V.CORRUPT, CLOG = V.CLOG, REPLAY = V.REPLAY, HINT = V.HINT
 cdef int DROP = V.DROP, STICK = V.STICK, UNSTICK = V.UNSTICK, FAIL = V.FAIL
@@ -125,11 +126,10 @@ cdef void begin_node(world_t* w, int i, const action_t* a) noexcept nogil:
     elif a.verb == RESUME:
         node_resume(w, i)
     elif a.verb == LATE:
-        if a.lasts:
-            node_deaf(w, i, a.value)
-        else:
-            late = a.group if LATE_DECIDER <= a.group <= LATE_CANARY else LATE_CANARY
-            give_event(w, i, EV_LATE, late, 0, 0, a.value, 0)
+        late = a.group if LATE_DECIDER <= a.group <= LATE_CANARY else LATE_CANARY
+        give_event(w, i, EV_LATE, late, 0, 0, a.value, 0)
+    elif a.verb == DEAF:
+        node_deaf(w, i)
     elif a.verb == CLOCK:
         set_rate(w, i, a.value)
     elif a.verb == DISK:
@@ -152,7 +152,7 @@ cdef void end_node(world_t* w, int i, const action_t* a) noexcept nogil:
             node_start(w, i, a.value == 1)
     elif a.verb == STALL or a.verb == FREEZE or a.verb == SUSPEND:
         node_resume(w, i)
-    elif a.verb == LATE:
+    elif a.verb == DEAF:
         node_hears(w, i)
     elif a.verb == CLOCK:
         set_rate(w, i, w.p.ppb[i])

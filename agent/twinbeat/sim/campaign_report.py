@@ -21,7 +21,7 @@ EXCUSE_TEXT = {
     Excuse.CONTACT: "a contact was stuck",
     Excuse.CLOCK: "a clock beyond its bound",
     Excuse.DISK: "all who knew lost their disks",
-    Excuse.ALONE: "who knew drove alone and is gone",
+    Excuse.ALONE: "alone, without having heard of it",
 }
 
 

@@ -46,7 +46,7 @@ def slow_disk(d: Draw, at: int, lasts: int) -> int:
 def late(d: Draw, at: int, lasts: int) -> int:
     """A thread by which silence is judged did not run: it is told afterwards, or the node is deaf meanwhile."""
     if d.rng.below(2):
-        return d.lasting(at, lasts, Verb.LATE, d.node())
+        return d.lasting(at, lasts, Verb.DEAF, d.node())
     d.add(at, Verb.LATE, d.node(), group=d.pick(LATE_CODES), value=min(lasts, 200 * MS))
     return at
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
 
-from twinbeat_core.model cimport LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE
+from twinbeat_core.model cimport ACTIVE, LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE
 from twinbeat_core.state cimport core_t, group_t, promise_t
 from twinbeat.sim.world cimport (
     FROZEN, SIM_FOUND, SIM_GAPS, found_t, gap_t, lease_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
@@ -115,25 +115,23 @@ cdef int excuse_for(world_t* w, int g, int i, int j) noexcept nogil:
 cdef int excuse_epoch(world_t* w, int g, int i) noexcept nogil:
     """An epoch may come again when every voter that ever promised it, or a later one, has lost its disk.
 
-    Or when it was driven alone by one that is gone: nobody else has heard of it.
+    Or when it was driven alone by one whom this node, alone now too, has not heard.
     """
     cdef lease_t* lease = &w.voter.lease[g]
     cdef uint32_t incarnation = w.node[i].incarnation
     # What a voter has promised to this very claim is no memory.
     cdef bint to_this = lease.holder == i and lease.incarnation == incarnation
     cdef bint remembered = w.voter.exists and lease.floor >= w.group[g].epoch and not to_this
-    cdef bint here = remembered
     cdef int v
     for v in range(w.nodes):
         to_this = w.node[v].pledge[g].holder == i and w.node[v].pledge[g].incarnation == incarnation
-        if to_this and w.node[v].pledge[g].highest == w.node[v].pledge[g].epoch:
+        if to_this and w.node[v].pledge[g].helped == w.node[v].pledge[g].epoch:
             continue
-        if w.node[v].pledge[g].highest >= w.group[g].epoch:
+        if w.node[v].pledge[g].helped >= w.group[g].epoch:
             remembered = True
-            here = here or w.node[v].alive
     if w.disks_lost and not remembered:
         return EX_DISK
-    if w.node[i].core.st.group[g].alone and not here:
+    if w.node[i].core.st.group[g].alone and w.node[i].pledge[g].highest < w.group[g].epoch:
         return EX_ALONE
     return excuse_for(w, g, i, -1)
 
@@ -293,6 +291,9 @@ cdef void judge_pledges(world_t* w, int v) noexcept nogil:
         old.expiry, old.abstains = now.expiry_ns, n.core.st.group[g].state == LISTEN
         if now.holder != NO_NODE and now.epoch > old.highest:
             old.highest = now.epoch
+        if now.holder != NO_NODE and now.epoch > old.helped:
+            if now.holder != v or n.core.st.group[g].state == ACTIVE:
+                old.helped = now.epoch
         if not less:
             continue
         for i in range(w.nodes):

@@ -11,5 +11,5 @@ cdef void give_event(
 cdef void node_start(world_t* w, int i, bint disk_lost) noexcept nogil
 cdef void node_still(world_t* w, int i, int how) noexcept nogil
 cdef void node_resume(world_t* w, int i) noexcept nogil
-cdef void node_deaf(world_t* w, int i, int64_t told_ns) noexcept nogil
+cdef void node_deaf(world_t* w, int i) noexcept nogil
 cdef void node_hears(world_t* w, int i) noexcept nogil

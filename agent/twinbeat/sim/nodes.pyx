@@ -182,7 +182,7 @@ cdef void node_start(world_t* w, int i, bint loses_disk) noexcept nogil:
     if disk_lost:
         n.disk = 0
         for g in range(w.groups):
-            n.pledge[g].highest = 0      # forgotten for good
+            n.pledge[g].highest, n.pledge[g].helped = 0, 0      # forgotten for good
         w.disks_lost |= <uint8_t>(1 << i)
         for g in range(w.groups):
             n.last_driver[g] = NO_NODE
@@ -241,7 +241,7 @@ cdef void node_resume(world_t* w, int i) noexcept nogil:
 
 
 # ---------------------------------------------------------------- threads that do not run
-cdef void node_deaf(world_t* w, int i, int64_t told_ns) noexcept nogil:
+cdef void node_deaf(world_t* w, int i) noexcept nogil:
     """Its receivers stand still while its timers run; the decider finds out after a while, and again and again (D3)."""
     cdef node_t* n = &w.node[i]
     cdef item_t* item

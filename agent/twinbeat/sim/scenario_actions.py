@@ -57,6 +57,7 @@ SENTENCES: dict[Verb, str] = {
     Verb.SUSPEND: f"suspend NODE {OPTIONAL_FOR}",
     Verb.RESUME: "resume NODE",
     Verb.LATE: "late NODE THREAD by TIME",
+    Verb.DEAF: f"deaf NODE {OPTIONAL_FOR}",
     Verb.CLOCK: f"clock NODE RATE {OPTIONAL_FOR}",
     Verb.DISK: f"disk NODE WRITES {OPTIONAL_FOR}",
     Verb.CUT: f"cut LINK [PATH] {OPTIONAL_FOR}",

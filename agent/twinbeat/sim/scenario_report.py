@@ -32,7 +32,7 @@ EXCUSE_TEXT = {
     Excuse.CONTACT: "a contact was stuck",
     Excuse.CLOCK: "a clock ran beyond its bound",
     Excuse.DISK: "all who knew the epoch lost their disks",
-    Excuse.ALONE: "who knew the epoch drove alone and is gone",
+    Excuse.ALONE: "who drives alone had not heard of the epoch",
 }
 DEATHS = {1: "killed", 2: "without power", 3: "stopped"}
 WITH_EPOCH = (State.CLAIMING, State.ACTIVE, State.RELEASING)

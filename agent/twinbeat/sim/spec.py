@@ -28,8 +28,9 @@ class Verb(IntEnum):
     FREEZE = 6           # the whole node stands still, gate too, its clock runs
     SUSPEND = 7          # the whole node stands still and so does its clock
     RESUME = 8           # ends STALL, FREEZE, SUSPEND
-    LATE = 9             # lasts_ns: receivers stand still, timers run; 0: a thread was late by value ns, group LateCode
+    LATE = 9             # a thread by which silence is judged was late: value ns, group = LateCode
     CLOCK = 10           # the node's clock goes wrong by value ppb from now on (beyond the bound: nothing is promised)
+    DEAF = 12            # the node's receivers stand still, its timers run; it finds out, again and again
     DISK = 11            # writes take value ns from now on; 0: as the world says
 
     CUT = 20             # frames from node to peer on link are lost from now on
@@ -168,7 +169,7 @@ class Excuse(IntEnum):
     CONTACT = 3    # a contact was stuck
     CLOCK = 4      # a clock beyond the bound, or one that stood still
     DISK = 5       # every voter that knew the epoch has lost its disk
-    ALONE = 6      # lone = takeover: who knew the epoch is gone, and drove it alone
+    ALONE = 6      # lone = takeover: driven alone by one who has not heard of the epoch
 
 
 class Violation(NamedTuple):

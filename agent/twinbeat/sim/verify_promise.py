@@ -36,7 +36,7 @@ EXCUSE_WORDS = {
     Excuse.CONTACT: "a contact does not obey",
     Excuse.CLOCK: "a clock runs beyond the bound",
     Excuse.DISK: "all who knew the epoch lost their disks",
-    Excuse.ALONE: "who knew the epoch drove alone and is gone",
+    Excuse.ALONE: "who drives alone had not heard of the epoch",
 }
 EXCUSE_REMEDY = {
     Excuse.NONE: "report it with the seed",

@@ -86,10 +86,12 @@ ctypedef struct gate_t:
     int64_t off_at
     int64_t waits           # the release time that a death notice waits for
 
-ctypedef struct pledge_t:   # what a voter has promised, and the highest epoch it ever promised in any life
+ctypedef struct pledge_t:   # what a voter has promised
     uint8_t holder
     uint8_t abstains
-    uint32_t incarnation, epoch, highest
+    uint32_t incarnation, epoch
+    uint32_t highest        # the highest epoch it ever promised in any life, to itself too
+    uint32_t helped         # the same without its own claims that came to nothing
     int64_t expiry
 
 ctypedef struct node_t:
