@@ -36,13 +36,15 @@ cdef bint echo_recent(const core_t* core, const echo_t* echo) noexcept nogil:
     return echo.stamp != 0 and echo.stamp <= core.st.stamp and age <= core.cfg.grant_max_ns
 
 
-cdef void retire(peer_t* peer) noexcept nogil:
+cdef void retire(const core_t* core, peer_t* peer) noexcept nogil:
     cdef int i
     if not peer.known:
         return
     for i in range(MAX_RETIRED - 1, 0, -1):
         peer.retired[i] = peer.retired[i - 1]
+        peer.retired_stamp[i] = peer.retired_stamp[i - 1]
     peer.retired[0] = peer.incarnation
+    peer.retired_stamp[0] = core.st.stamp
     if peer.retired_count < MAX_RETIRED:
         peer.retired_count += 1
 
@@ -52,7 +54,7 @@ cdef void adopt(core_t* core, int node, uint32_t incarnation) noexcept nogil:
     cdef peer_t* peer = &core.st.peer[node]
     cdef path_t flags
     cdef int i
-    retire(peer)
+    retire(core, peer)
     for i in range(core.cfg.link_count):
         # Its stamps and numbers start anew, and so does what was measured; what was reported stays to be compared.
         flags = peer.path[i]
@@ -121,7 +123,12 @@ cdef int classify(core_t* core, peer_t* peer, const frame_t* frame, const echo_t
         return HEARD_PROVEN if proven else HEARD_ONE_WAY
     for i in range(peer.retired_count):
         if peer.retired[i] == frame.incarnation:
-            return HEARD_NOTHING
+            if frame.kind == FRAME_DEATH or not proven or echo.stamp <= peer.retired_stamp[i]:
+                return HEARD_NOTHING
+            # It has heard what was sent after it was taken for gone: late frames of an older life had replaced it.
+            peer.retired[i] = 0
+            adopt(core, frame.source, frame.incarnation)
+            return HEARD_PROVEN
     if frame.kind == FRAME_DEATH:
         return HEARD_NOTHING                      # no life of that number was ever proven here
     if frame.incarnation == peer.candidate and frame.stamp <= peer.candidate_stamp:

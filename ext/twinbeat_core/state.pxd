@@ -40,6 +40,7 @@ ctypedef struct peer_t:
     uint32_t incarnation
     uint32_t candidate        # an incarnation heard but not proven
     uint32_t retired[MAX_RETIRED]
+    uint64_t retired_stamp[MAX_RETIRED]    # newest own stamp when that life was taken for gone
     uint32_t sync_position
     uint64_t stamp            # newest processed of `incarnation`
     uint64_t candidate_stamp
