@@ -222,7 +222,9 @@ class Bench(Place):
     def agent(self, config: Path, node: str = "gw-a", *, known: bool = True, run: str = "run", **options: Any) -> Agent:
         """Starts an agent. `known`: it has run here before, so it does not abstain until the other is heard."""
         if known and not (self.folder / f"state-{run}-{node}").exists():
-            Store(self.folder / f"state-{run}-{node}", PAIR, node).open()
+            store = Store(self.folder / f"state-{run}-{node}", PAIR, node)
+            store.open()
+            store.persist(512)
         self.agents.append(Agent(self, config, node, run, **options))
         return self.agents[-1]
 
