@@ -1,14 +1,14 @@
 """What frames, outputs and operators ask of the groups: planned handover, death notices, faults, commands."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
 from twinbeat_core.candidates cimport believed, best_target, other_drives, ready
 from twinbeat_core.effects cimport report_group
 from twinbeat_core.groups cimport claim, enter, hold_over_of
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_LAPSED, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_STOP,
-    CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_OUT, CMD_STOP, NO_NODE, OUTPUT_FAILED,
-    OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET, RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT,
-    RP_PEER_DEAD, STANDBY, event_t, frame_t, row_t,
+    CAUSE_THIRD_LOST, CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_OUT, CMD_STOP, FLAG_THIRD,
+    NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET, RP_HANDOVER_REFUSED,
+    RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY, THIRD_VOTER, event_t, frame_t, row_t,
 )
 from twinbeat_core.state cimport BAR_OPERATOR, BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
 from twinbeat_core.triggers cimport TR_GIVE, TR_LAPSE
@@ -142,3 +142,23 @@ cdef void give_unfit(core_t* core) noexcept nogil:
         target = best_target(core, g)
         if target != NO_NODE:
             give(core, g, target, CAUSE_UNFIT)
+
+
+cdef void give_gated(core_t* core) noexcept nogil:
+    """An arbiter that no longer hears this node has opened its contact: drive where the other still reaches it."""
+    cdef const group_t* grp
+    cdef int64_t since
+    cdef int g, target
+    for g in range(core.cfg.group_count):
+        grp = &core.st.group[g]
+        if not core.cfg.group[g].gated or grp.state != ACTIVE:
+            continue
+        since = grp.vote[THIRD_VOTER].until_ns if grp.vote[THIRD_VOTER].epoch == grp.epoch else 0
+        if grp.since_ns > since:
+            since = grp.since_ns
+        if core.st.third_heard_ns > since:
+            since = core.st.third_heard_ns       # refused for its epoch: it claims above
+        target = best_target(core, g)
+        if core.st.now_ns - since > core.cfg.third_grant_ns * 3 // 2 and target != NO_NODE:
+            if core.st.peer[target].flags & FLAG_THIRD:
+                give(core, g, target, CAUSE_THIRD_LOST)

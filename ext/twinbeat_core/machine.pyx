@@ -11,7 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from twinbeat_core.effects cimport persist, report
 from twinbeat_core.groups cimport drop_lapsed, enter, groups_deadline, settle
-from twinbeat_core.inputs cimport command, give_unfit, hear_death, hear_output, take_over_targets
+from twinbeat_core.inputs cimport command, give_gated, give_unfit, hear_death, hear_output, take_over_targets
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_COLD_START, CAUSE_START, CAUSE_YIELD, CLAIMING, EPOCH_NODE_BITS, EV_COMMAND, EV_HEALTH, EV_HEARD,
     EV_LATE, EV_LINK, EV_OUTPUT, EV_PERSISTED, EV_START, EV_SYNC, EV_VOTE, FLAG_ASK, FRAME_DEATH, LATE_CANARY,
@@ -117,14 +117,14 @@ cdef void stand_back(core_t* core, const event_t* ev) noexcept nogil:
     Who cannot hear that other would else claim above every epoch that the other answers with, without end.
     """
     cdef group_t* grp = &core.st.group[ev.group]
-    cdef int64_t left_ns = ev.value if ev.value < core.cfg.grant_max_ns else core.cfg.grant_max_ns
+    cdef int64_t left_ns = ev.value if ev.value < core.cfg.longest_ns else core.cfg.longest_ns
     cdef int64_t most_ns = left_ns << grp.refused
     if ev.epoch > grp.seen:
         grp.seen = ev.epoch
     if <int64_t>(ev.stamp * 1000) + 1000 < grp.since_ns:
         return                           # it refused an earlier claim
-    if most_ns > core.cfg.grant_max_ns:
-        most_ns = core.cfg.grant_max_ns if core.cfg.grant_max_ns > left_ns else left_ns
+    if most_ns > core.cfg.longest_ns:
+        most_ns = core.cfg.longest_ns
     grp.hold_off_ns = core.st.now_ns + most_ns
     if grp.refused < REFUSALS:
         grp.refused += 1
@@ -140,6 +140,7 @@ cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
     grp = &core.st.group[ev.group]
     if ev.code == VOTE_PROMISED or ev.code == VOTE_REFUSED:
         grp.third_reported = 1
+        core.st.third_heard_ns = core.st.now_ns
     if ev.code == VOTE_REFUSED and ev.value > 0 and grp.state == CLAIMING:
         stand_back(core, ev)
         return
@@ -153,7 +154,7 @@ cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
         return
     if ev.stamp > core.st.stamp:
         return
-    grant_ns = ev.value if ev.value < core.cfg.grant_max_ns else core.cfg.grant_max_ns
+    grant_ns = ev.value if ev.value < core.cfg.third_grant_ns else core.cfg.third_grant_ns
     until = <int64_t>(ev.stamp * 1000) + lease_from_grant(&core.cfg, grant_ns)
     if grp.vote[THIRD_VOTER].epoch != grp.epoch or until > grp.vote[THIRD_VOTER].until_ns:
         grp.vote[THIRD_VOTER].epoch = grp.epoch
@@ -227,6 +228,7 @@ cdef void core_step(core_t* core, const event_t* ev, effects_t* out) noexcept no
         drop_lapsed(core)
         take_in(core, ev)
         give_unfit(core)
+        give_gated(core)
     watch_links(core)
     settle(core)
     top_up(core)

@@ -34,7 +34,7 @@ cpdef enum EventKind:
     EV_START = 1       # incarnation, epoch = persisted ceiling, value = 1 if the disk was lost
     EV_HEARD = 2       # link, frame, rx_at_ns
     EV_LINK = 3        # link, code = 1 up / 0 down at the transport: a hint, never a decision
-    EV_VOTE = 4        # third voter: code = VoteCode, group, epoch, stamp, value = grant_ns
+    EV_VOTE = 4        # third voter: code = VoteCode, group, epoch, stamp, value = ns of its or another's promise
     EV_HEALTH = 5      # code = 1 fit / 0 unfit to drive, value = score 0..100, stamp = load 0..100
     EV_OUTPUT = 6      # group, epoch, code = OutputCode
     EV_SYNC = 7        # value = position, code = 1 in step / 0 behind
@@ -118,6 +118,7 @@ cpdef enum Cause:
     CAUSE_OFF = 16             # outputs physically off
     CAUSE_STOP = 17            # planned stop of the agent
     CAUSE_SELF_LATE = 18       # own authority ran out while this node was not running
+    CAUSE_THIRD_LOST = 19      # the arbiter that gates this group's outputs no longer hears this node, but the other
 
 cpdef enum FrameKind:
     FRAME_HEARTBEAT = 0
@@ -129,6 +130,7 @@ cpdef enum FrameFlag:
     FLAG_UNFIT = 4             # the sender would not take over
     FLAG_STOPPING = 8          # planned stop
     FLAG_BEHIND = 16           # replication is not in step
+    FLAG_THIRD = 32            # the sender has an answer of the third voter that is no older than its promise
 
 cpdef enum RowFlag:
     ROW_DROPPED = 1            # death notice: every output of this group was dropped
@@ -229,6 +231,7 @@ ctypedef struct link_cfg_t:
 ctypedef struct group_cfg_t:
     uint8_t lone
     uint8_t exclusive
+    uint8_t gated             # 1: the third voter's contacts lie between this group's outputs and the load
     uint8_t rank[MAX_NODES]   # 0 = preferred
     int64_t release_ns        # T_off: slowest output release
     int64_t make_ns           # T_on: fastest output make
@@ -250,11 +253,16 @@ ctypedef struct settings_t:
     int64_t grant_max_ns      # largest T_G ever offered; also how long LISTEN abstains
     int64_t lonely_start_ns   # extra wait at a cold start where no peer was ever heard
     int64_t stagger_ns        # per rank, between candidates
+    int64_t third_period_ns   # what the third voter promised is asked for again after this; 0: with every ask
+    int64_t third_reask_ns    # least distance between two asks of the third voter
+    int64_t third_rtt_ns
+    int64_t third_grant_ns    # how long its promise is asked to last
     # From here to the links: computed by timing.derive.
     uint8_t fast_link         # the link with the shortest period
     uint8_t quorum            # promises that make a majority
     uint8_t pair_of_two       # exactly two voters: a majority cannot outlive the peer
     int64_t hold_over_ns      # T_off - T_on of the slowest exclusive group, never below 0
     int64_t shortest_lease_ns
+    int64_t longest_ns        # the longest promise of any voter
     link_cfg_t link[MAX_LINKS]
     group_cfg_t group[MAX_GROUPS]

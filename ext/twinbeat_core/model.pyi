@@ -96,6 +96,7 @@ class Cause(IntEnum):
     CAUSE_OFF = 16
     CAUSE_STOP = 17
     CAUSE_SELF_LATE = 18
+    CAUSE_THIRD_LOST = 19
 
 class FrameKind(IntEnum):
     FRAME_HEARTBEAT = 0
@@ -107,6 +108,7 @@ class FrameFlag(IntEnum):
     FLAG_UNFIT = 4
     FLAG_STOPPING = 8
     FLAG_BEHIND = 16
+    FLAG_THIRD = 32
 
 class RowFlag(IntEnum):
     ROW_DROPPED = 1

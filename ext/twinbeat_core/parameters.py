@@ -36,13 +36,17 @@ class LinkSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSettings:
-    """One group of outputs: `rank[node]` (0 is preferred), T_off and T_on of its outputs in ms."""
+    """One group of outputs: `rank[node]` (0 is preferred), T_off and T_on of its outputs in ms.
+
+    `gated`: the third voter's contacts lie between the outputs and the load.
+    """
 
     lone: int
     rank: tuple[int, ...]
     release_ms: float = 0.0
     make_ms: float = 0.0
     exclusive: bool = True
+    gated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,9 @@ class Settings:
     """All that the core must know. Times in ms, `drift_ppm` is the clocks' largest rate error.
 
     `voters` are node indices; `mistake_exp` n sizes promises for 10^-n lapses per heartbeat;
-    `epoch_block` is how many claims one write to disk reserves.
+    `epoch_block` is how many claims one write to disk reserves. The third voter is asked again for what it promised
+    after `third_period_ms` (0: with every beat), for what it has not after `third_reask_ms`; `third_grant_ms` is how
+    long its promise is asked to last (None: what `third_missed` renewals need).
     """
 
     node_count: int
@@ -70,6 +76,11 @@ class Settings:
     stagger_ms: float = 20.0
     epoch_block: int = 64
     grant_max_ms: float | None = None
+    third_period_ms: float = 0.0
+    third_missed: int = 3
+    third_rtt_ms: float = 3.0
+    third_reask_ms: float = 2.0
+    third_grant_ms: float | None = None
 
     def compile(self) -> CoreSettings:
         """The settings as the core reads them. Raises SettingsError naming every relation that fails."""
@@ -111,6 +122,8 @@ def _group_problems(problems: list[str], i: int, group: GroupSettings, s: Settin
     _range(problems, f"group {i}: make_ms", group.make_ms, 0, 10_000)
     if sorted(group.rank) != list(range(s.node_count)):
         problems.append(f"group {i}: rank {group.rank} must order the {s.node_count} nodes from 0 on, each once")
+    if group.gated and not s.third_voter:
+        problems.append(f"group {i}: its outputs are gated by a third voter, and there is none")
     if group.lone not in (0, 1):
         problems.append(f"group {i}: lone = {group.lone} is neither takeover (0) nor hold (1)")
 
@@ -132,6 +145,10 @@ def problems_of(s: Settings) -> list[str]:
     _range(problems, "epoch_block", s.epoch_block, 16, 1 << 16)
     _range(problems, "pair_id", s.pair_id, 0, 0xFFFF)
     _range(problems, "config_digest", s.config_digest, 0, 0xFFFF)
+    _range(problems, "third_period_ms", s.third_period_ms, 0, 20_000)
+    _range(problems, "third_missed", s.third_missed, 2, 20)
+    _range(problems, "third_rtt_ms", s.third_rtt_ms, 0.01, 20_000)
+    _range(problems, "third_reask_ms", s.third_reask_ms, 0.1, 20_000)
     if not s.voters or len(set(s.voters)) != len(s.voters) or not set(s.voters) <= set(range(s.node_count)):
         problems.append(f"voters {s.voters} must name nodes 0 to {s.node_count - 1}, each once, at least one")
     if problems:

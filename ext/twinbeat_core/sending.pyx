@@ -7,8 +7,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from twinbeat_core.effects cimport add_effect
 from twinbeat_core.model cimport (
-    ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_UNFIT, FRAME_HEARTBEAT, FX_ASK, FX_SEND,
-    LISTEN, NEVER_NS, NO_NODE, OUT, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, THIRD_VOTER, effect_t, frame_t,
+    ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_THIRD, FLAG_UNFIT, FRAME_HEARTBEAT,
+    FX_ASK, FX_SEND, LISTEN, NEVER_NS, NO_NODE, OUT, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, THIRD_VOTER, effect_t,
+    frame_t,
 )
 from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
@@ -47,8 +48,8 @@ cdef bint unproven_heard(const core_t* core) noexcept nogil:
     return False
 
 
-cdef bint anybody_answers(const core_t* core) noexcept nogil:
-    """Some voting peer is neither dead nor silent for good: asking again can bring an answer."""
+cdef bint peer_answers(const core_t* core) noexcept nogil:
+    """Some voting peer is neither dead nor silent for good."""
     cdef int i
     cdef const peer_t* peer
     for i in range(core.cfg.node_count):
@@ -57,6 +58,14 @@ cdef bint anybody_answers(const core_t* core) noexcept nogil:
             continue
         if peer.known and not peer.dead and not peer.silent:
             return True
+    return False
+
+
+cdef bint anybody_answers(const core_t* core) noexcept nogil:
+    """Asking again can bring an answer."""
+    cdef int i
+    if peer_answers(core):
+        return True
     for i in range(core.cfg.group_count if core.cfg.third_voter else 0):
         # The third voter has promised to this claim: it answers.
         if asking_group(&core.st.group[i]) and core.st.group[i].vote[THIRD_VOTER].epoch == core.st.group[i].epoch:
@@ -69,7 +78,13 @@ cdef int64_t answer_late_ns(const core_t* core) noexcept nogil:
     cdef int64_t best = NEVER_NS
     cdef int64_t at
     cdef int fast = core.cfg.fast_link
+    cdef int64_t period = core.cfg.link[fast].period_ns
+    cdef int64_t rtt = core.cfg.link[fast].rtt_ns
     cdef int g
+    if core.cfg.third_voter and not peer_answers(core):
+        # Only the third voter is left, and it is asked at its own pace.
+        period = period if period > core.cfg.third_period_ns else core.cfg.third_period_ns
+        rtt = rtt if rtt > core.cfg.third_rtt_ns else core.cfg.third_rtt_ns
     for g in range(core.cfg.group_count):
         if not asking_group(&core.st.group[g]):
             continue
@@ -77,8 +92,8 @@ cdef int64_t answer_late_ns(const core_t* core) noexcept nogil:
         if at == NEVER_NS:
             continue
         if core.st.group[g].state == ACTIVE or at:
-            at += core.cfg.link[fast].period_ns
-        at += core.cfg.link[fast].rtt_ns
+            at += period
+        at += rtt
         if at < best:
             best = at
     return best
@@ -199,18 +214,43 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
     frame.row_count = core.cfg.group_count
 
 
-cdef void put_asks(core_t* core) noexcept nogil:
+cdef bint third_due(const core_t* core, int g) noexcept nogil:
+    """Whether to ask the third voter now: for what it has not promised, and again in good time for what it has."""
+    cdef const group_t* grp = &core.st.group[g]
+    cdef int64_t now = core.st.now_ns
+    cdef int64_t stamp_ns = <int64_t>(grp.vote[THIRD_VOTER].stamp * 1000)
+    if grp.third_asked_ns and now - grp.third_asked_ns < core.cfg.third_reask_ns:
+        return False
+    if not asking_group(grp) or grp.vote[THIRD_VOTER].epoch != grp.epoch:
+        return True
+    # A beat that comes a little early must not put it off by a whole one.
+    return now - stamp_ns >= core.cfg.third_period_ns - core.cfg.link[core.cfg.fast_link].period_ns // 2
+
+
+cdef bint keeps_in_touch(const core_t* core) noexcept nogil:
+    """Nothing was asked for half a promise: a later ask must echo a fresh answer, and the peer be told who is heard."""
+    cdef int64_t beat = core.cfg.link[core.cfg.fast_link].period_ns
+    return core.st.now_ns - core.st.third_asked_ns >= core.cfg.third_grant_ns // 2 - beat // 2
+
+
+cdef void put_asks(core_t* core, bint asks) noexcept nogil:
     """The third voter is asked with the same stamp."""
     cdef effect_t* fx
     cdef uint32_t epoch
     cdef int g
     for g in range(core.cfg.group_count):
-        if asking_group(&core.st.group[g]):
+        if asks and asking_group(&core.st.group[g]):
             epoch = core.st.group[g].epoch
         elif core.st.disk_lost and not core.st.group[g].third_reported:
             epoch = 0                    # no claim: only what it knows is asked for
+        elif g == core.cfg.group_count - 1 and keeps_in_touch(core):
+            epoch = 0
         else:
             continue
+        if not third_due(core, g):
+            continue
+        core.st.group[g].third_asked_ns = core.st.now_ns
+        core.st.third_asked_ns = core.st.now_ns
         fx = add_effect(core, FX_ASK)
         fx.group = <uint8_t>g
         fx.epoch = epoch
@@ -250,6 +290,8 @@ cdef void compose(core_t* core) noexcept nogil:
         frame.flags |= FLAG_STOPPING
     if core.st.behind:
         frame.flags |= FLAG_BEHIND
+    if core.st.third_heard_ns and core.st.now_ns - core.st.third_heard_ns <= core.cfg.third_grant_ns:
+        frame.flags |= FLAG_THIRD
     put_echoes(core, frame)
     put_rows(core, frame)
     note_sent(core, asks)
@@ -258,8 +300,8 @@ cdef void compose(core_t* core) noexcept nogil:
     fx.value = core.send_mask
     fx.code = frame.flags
     fx.stamp = core.st.stamp
-    if core.cfg.third_voter and (core.st.disk_lost or (asks and frame.flags & FLAG_ASK)):
-        put_asks(core)
+    if core.cfg.third_voter:
+        put_asks(core, asks and frame.flags & FLAG_ASK)
 
 
 cdef int64_t sending_deadline(const core_t* core) noexcept nogil:

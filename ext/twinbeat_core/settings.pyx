@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from twinbeat_core.model cimport MAX_GROUPS, MAX_LINKS, MAX_NODES, settings_t
-from twinbeat_core.timing cimport derive
+from twinbeat_core.timing cimport derive, grant_from_lease, lease_from_grant
 
 from .errors import SettingsError, SnapshotError
 from .parameters import GroupSettings, LinkSettings, Settings, Term, problems_of
@@ -36,12 +36,15 @@ cdef class CoreSettings:
             self._fill_group(i, group)
         derive(&self.c)
         self._fill_grant_max(parameters)
+        self._fill_third(parameters)
 
     def _fill_scalars(self, p):
         self.c.node_count, self.c.self_node = p.node_count, p.self_node
         for node in p.voters:
             self.c.voter_mask |= 1 << node
         self.c.third_voter = p.third_voter
+        self.c.third_period_ns, self.c.third_reask_ns = ns(p.third_period_ms), ns(p.third_reask_ms)
+        self.c.third_rtt_ns = ns(p.third_rtt_ms)
         self.c.link_count, self.c.group_count = len(p.links), len(p.groups)
         self.c.mistake_exp, self.c.pair_id, self.c.config_digest = p.mistake_exp, p.pair_id, p.config_digest
         self.c.epoch_block, self.c.drift_ppm = p.epoch_block, p.drift_ppm
@@ -57,6 +60,7 @@ cdef class CoreSettings:
 
     def _fill_group(self, int i, group):
         self.c.group[i].lone, self.c.group[i].exclusive = int(group.lone), group.exclusive
+        self.c.group[i].gated = group.gated
         for node in range(MAX_NODES):
             self.c.group[i].rank[node] = group.rank[node] if node < len(group.rank) else node
         self.c.group[i].release_ns, self.c.group[i].make_ns = ns(group.release_ms), ns(group.make_ms)
@@ -83,6 +87,27 @@ cdef class CoreSettings:
         if problems:
             raise SettingsError(problems)
 
+    def _fill_third(self, p):
+        cdef int64_t beat = max(self.c.third_period_ns, self.c.link[self.c.fast_link].period_ns)
+        cdef int64_t lease = p.third_missed * beat + self.c.third_rtt_ns + self.c.late_ns
+        if not p.third_voter:
+            self.c.longest_ns = self.c.grant_max_ns
+            return
+        need = grant_from_lease(&self.c, lease)
+        self.c.third_grant_ns = ns(p.third_grant_ms) if p.third_grant_ms else need
+        problems = []
+        if lease_from_grant(&self.c, self.c.third_grant_ns) < beat + self.c.third_rtt_ns + self.c.late_ns:
+            problems.append(f"third voter: a promise of {self.c.third_grant_ns / 1e6:g} ms is over before it is renewed:"
+                            f" {beat / 1e6:g} ms between asks, a round trip of {self.c.third_rtt_ns / 1e6:g} ms and"
+                            f" what outputs and clocks take need {need / 1e6:g} ms with missed = {p.third_missed}: raise"
+                            " grant_ms or lower renew_ms")
+        if self.c.third_grant_ns > LONGEST_NS:
+            problems.append(f"third voter: a promise of {self.c.third_grant_ns / 1e6:g} ms does not fit the frame"
+                            " (65000 ms): lower renew_ms, missed or grant_ms")
+        if problems:
+            raise SettingsError(problems)
+        self.c.longest_ns = max(self.c.grant_max_ns, self.c.third_grant_ns)
+
     cpdef check_link(self, int link):
         """Raises IndexError for a link that these settings do not have."""
         if not 0 <= link < self.c.link_count:
@@ -103,6 +128,16 @@ cdef class CoreSettings:
         """The longest promise ever offered, and how long a restarted voter abstains, in ms."""
         return self.c.grant_max_ns / 1e6
 
+    @property
+    def third_grant_ms(self) -> float:
+        """How long the third voter's promise is asked to last, in ms; 0.0 without one."""
+        return self.c.third_grant_ns / 1e6
+
+    @property
+    def third_lease_ms(self) -> float:
+        """T_L of a promise of the third voter, in ms; 0.0 without one."""
+        return lease_from_grant(&self.c, self.c.third_grant_ns) / 1e6 if self.c.third_voter else 0.0
+
     def to_bytes(self) -> bytes:
         """The struct as bytes, for the flight recorder."""
         return (<char*>&self.c)[:sizeof(settings_t)]
@@ -121,7 +156,9 @@ cdef class CoreSettings:
         if not (1 <= self.c.node_count <= MAX_NODES and self.c.self_node < self.c.node_count
                 and 1 <= self.c.link_count <= MAX_LINKS and 1 <= self.c.group_count <= MAX_GROUPS
                 and self.c.fast_link < self.c.link_count and self.c.mistake_exp <= 11 and self.c.third_voter <= 1
-                and 0 <= self.c.drift_ppm <= 50_000 and 0 < self.c.grant_max_ns <= LONGEST_NS):
+                and 0 <= self.c.drift_ppm <= 50_000 and 0 < self.c.grant_max_ns <= LONGEST_NS
+                and 0 <= self.c.third_grant_ns <= LONGEST_NS and 0 < self.c.longest_ns <= LONGEST_NS
+                and 0 <= self.c.third_period_ns <= LONGEST_NS and 0 <= self.c.third_reask_ns <= LONGEST_NS):
             raise SnapshotError("settings with counts out of range: these bytes were not written by this program")
         for i in range(self.c.link_count):
             if self.c.link[i].period_ns < 1_000_000 or self.c.link[i].fast_period_ns < 1_000_000:

@@ -95,6 +95,7 @@ ctypedef struct group_t:
     int64_t hold_off_ns       # not before: after a handover was given
     int64_t off_at_ns         # RELEASING: physically off from then on
     int64_t since_ns
+    int64_t third_asked_ns    # when the third voter was asked last
     uint64_t offered          # newest own stamp that offered the promise to the taker of a handover
     promise_t promise
     vote_t vote[MAX_VOTERS]
@@ -106,6 +107,8 @@ ctypedef struct state_t:
     int64_t started_ns
     int64_t listen_until_ns
     int64_t claim_after_ns    # self-doubt: no claim by silence before
+    int64_t third_asked_ns    # when the third voter was asked last, for whatever group
+    int64_t third_heard_ns    # its newest answer that was a vote; 0 never
     int64_t deaf_ns           # newest sign that this node did not hear
     int64_t deaf_since_ns     # first of such signs without a pause
     int64_t tx_due_ns[MAX_LINKS]

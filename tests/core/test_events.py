@@ -154,9 +154,9 @@ def test_third_voter_is_asked_and_told() -> None:
     for _ in range(200):
         assert core.deadline_ns is not None
         effects += core.step(ev.Wake(core.deadline_ns))
-        if any(isinstance(e, ev.Ask) for e in effects):
+        if any(isinstance(e, ev.Ask) and e.epoch for e in effects):
             break
-    ask = next(e for e in effects if isinstance(e, ev.Ask))
+    ask = next(e for e in effects if isinstance(e, ev.Ask) and e.epoch)
     now = core.view()["now_ns"]
     assert core.view()["groups"][0]["state"] == "CLAIMING"
     effects = core.step(ev.Vote(now + 1000, 0, VoteCode.VOTE_PROMISED, ask.epoch, ask.stamp, 40))
@@ -182,7 +182,7 @@ def test_only_the_third_voters_fresh_promise_for_this_claim_lets_drive(
     asks: list[ev.Ask] = []
     while not asks:
         assert core.deadline_ns is not None
-        asks = [e for e in core.step(ev.Wake(core.deadline_ns)) if isinstance(e, ev.Ask)]
+        asks = [e for e in core.step(ev.Wake(core.deadline_ns)) if isinstance(e, ev.Ask) and e.epoch]
     now = core.view()["now_ns"]
     vote = ev.Vote(now + 1000, 0, code, asks[0].epoch + epoch_off, asks[0].stamp + stamp_ahead_us, 40)
     assert any(isinstance(e, ev.Drive) for e in core.step(vote)) is drives
