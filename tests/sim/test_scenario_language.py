@@ -94,12 +94,14 @@ def test_both_directions_are_two_actions() -> None:
 
 
 def test_world_line_gives_every_field() -> None:
-    line = ("world pair nodes=3 links=udp,mqtt groups=2 lone=hold voter=yes release=12ms make=1.5ms hold=0ms "
+    line = ("world pair nodes=3 links=udp,mqtt groups=2 lone=hold voter=yes gated=yes third-period=30ms "
+            "third-rtt=5ms third-reask=4ms third-way=3ms release=12ms make=1.5ms hold=0ms "
             "drift=500ppm lonely=1s grant-max=600ms stagger=30ms gate-late=1ms worst=yes seed=77")
     scenario = one(f"pins: x\n{line}\nstart all\nrun 1s\n")
     assert scenario.seed == 77
     assert scenario.shape == Shape(
-        nodes=3, links=("udp", "mqtt"), groups=2, lone="hold", voter=True, release_ms=12.0, make_ms=1.5, hold_ms=0.0,
+        nodes=3, links=("udp", "mqtt"), groups=2, lone="hold", voter=True, gated=True, third_period_ms=30.0,
+        third_rtt_ms=5.0, third_reask_ms=4.0, third_way_ms=3.0, release_ms=12.0, make_ms=1.5, hold_ms=0.0,
         drift_ppm=500.0, lonely_ms=1000.0, grant_max_ms=600.0, stagger_ms=30.0, gate_late_ms=1.0, worst=True)
     assert set(line.replace("=", " ").split()) >= set(FIELDS)
 
@@ -149,7 +151,7 @@ def test_run_bound_ends_when_all_must_have_settled() -> None:
     (HEAD + "heal all a->b\nrun 2s", "3:10", "expected the end of the line"),
     (HEAD + "replay a x frames old over serial to b\nrun 2s", "3:10", "is no number of frames"),
     ("pins: x\nworld pairr\nrun 2s", "2:7", 'did you mean "pair"?'),
-    ("pins: x\nworld\nrun 2s", "2:1", "expected pair, hold, three, voter or solo"),
+    ("pins: x\nworld\nrun 2s", "2:1", "expected pair, hold, three, voter, gated, witness or solo"),
     ("pins: x\nworld pair relase=2ms\nrun 2s", "2:12", '"relase" is no field of a world; did you mean "release"?'),
     ("pins: x\nworld pair release=2\nrun 2s", "2:20", "has no unit"),
     ("pins: x\nworld pair release\nrun 2s", "2:12", "has no value"),

@@ -11,7 +11,7 @@ from twinbeat.sim.gates cimport gate_let_go, tell, unstick
 from twinbeat.sim.judge cimport note
 from twinbeat.sim.nodes cimport give_event, node_deaf, node_hears, node_resume, node_start, node_still
 from twinbeat.sim.things cimport bring_forward, push
-from twinbeat.sim.voter cimport voter_start
+from twinbeat.sim.voter cimport voter_kill, voter_start
 from twinbeat.sim.world cimport (
     EVERY, FROZEN, IT_UNDO, RUNS, STALLED, SUSPENDED, action_t, cond_t, item_t, local_of, true_of, world_t,
 )
@@ -199,7 +199,7 @@ cdef void on_group(world_t* w, int i, int g, const action_t* a, bint undo) noexc
 cdef void on_voter(world_t* w, const action_t* a, bint undo) noexcept nogil:
     cdef int i
     if a.verb == VOTER_KILL and not undo:
-        w.voter.alive = 0
+        voter_kill(w)
         note(w, LOG_VOTER, 8, -1, -1, 1, 0, 0, 0)
     elif a.verb == VOTER_RESTART or a.verb == VOTER_KILL:
         if w.voter.exists:

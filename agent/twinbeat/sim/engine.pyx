@@ -12,12 +12,13 @@ from twinbeat.sim.endings cimport look_to_leave, notice
 from twinbeat.sim.gates cimport contact_due, gate_drop, gate_due, hold_over
 from twinbeat.sim.judge cimport judge_end
 from twinbeat.sim.nodes cimport notice_late, reach, wake
+from twinbeat.sim.selector cimport select_due
 from twinbeat.sim.things cimport pop, things_clear, things_init
 from twinbeat.sim.voter cimport voter_hear_ask, voter_hear_death, voter_hear_return
 from twinbeat.sim.world cimport (
     IT_ASK, IT_CONTACT, IT_FRAME, IT_GATE, IT_GATE_DROP, IT_HOLD, IT_LATE, IT_LEAVE, IT_NOTICE, IT_PERSISTED,
-    IT_RETURN, IT_TOLD, IT_UNDO, IT_VOTE, IT_VOTER_NOTICE, MAX_GROUPS, action_t, item_t, node_t, rng_below, rng_next,
-    world_t,
+    IT_RETURN, IT_SELECT, IT_TOLD, IT_UNDO, IT_VOTE, IT_VOTER_NOTICE, MAX_GROUPS, action_t, item_t, node_t, rng_below,
+    rng_next, world_t,
 )
 
 from twinbeat.sim.spec import Excuse, Gap, LogEntry, LogKind, Rule, RunResult, Violation
@@ -88,6 +89,8 @@ cdef void handle(world_t* w, const item_t* item) noexcept nogil:
         look_to_leave(w, item)
     elif item.kind == IT_LATE:
         notice_late(w, item)
+    elif item.kind == IT_SELECT:
+        select_due(w, item)
 
 
 cdef bint advance(world_t* w, long long until) noexcept nogil:
@@ -160,7 +163,9 @@ cdef class Engine:
             w.p.ppb[i] = spec.drift_ppb[i] if i < len(spec.drift_ppb) else 0
         w.p.persist_least, w.p.persist_most = spec.persist_us[0] * 1000, spec.persist_us[1] * 1000
         w.p.voter_least, w.p.voter_most = spec.voter_us[0] * 1000, spec.voter_us[1] * 1000
-        w.p.voter_grant = spec.voter_grant_ms * 1000000 or first.c.link[first.c.fast_link].grant_ns
+        w.p.voter_grant = spec.voter_grant_ms * 1000000 or first.c.third_grant_ns
+        w.p.gated = first.c.group[0].gated
+        w.p.select_make, w.p.select_release = spec.select_us[0] * 1000, spec.select_us[1] * 1000
         w.p.bound = self.bound_of(first)
 
     cdef long long bound_of(self, CoreSettings s):
@@ -176,7 +181,9 @@ cdef class Engine:
             slowest = max(slowest, s.c.link[i].period_ns)
         for i in range(s.c.group_count):
             released = max(released, s.c.group[i].release_ns + s.c.group[i].make_ns)
-        return (2 * s.c.grant_max_ns + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
+        if self.w.p.gated:
+            released += self.w.p.select_make + self.w.p.select_release
+        return (2 * s.c.longest_ns + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
                 + self.w.p.persist_most + s.c.check_ns)
 
     @property
@@ -197,11 +204,11 @@ cdef class Engine:
         memset(&w.cond, 0, sizeof(w.cond))
         memset(&w.voter, 0, sizeof(w.voter))
         w.voter.exists = (<CoreSettings>self.settings[0]).c.third_voter
-        w.voter.alive = w.voter.exists
+        w.voter.alive = w.voter.life = w.voter.exists
         for g in range(w.groups):
             w.group[g].on_count, w.group[g].epoch = 0, 0
             w.group[g].gap_since, w.group[g].gap_action, w.group[g].gap_before = 0, -1, -1
-            w.voter.lease[g].holder = NO_NODE
+            w.voter.lease[g].holder, w.voter.select[g].closed = NO_NODE, NO_NODE
         for i in range(w.nodes):
             n = &w.node[i]
             settings = self.settings[i]
@@ -211,6 +218,7 @@ cdef class Engine:
             n.wake_at, n.thawed_at, n.disk_ns = AGES_NS, -1, 0
             n.clock.base_t, n.clock.base_l, n.clock.ppb = 0, (i + 1) * UPTIME_NS, w.p.ppb[i]
             n.deaf, n.deafness = 0, 0
+            n.voter_life, n.voter_at, n.voter_again = 0, 0, 0
             memset(&n.gate, 0, sizeof(n.gate))
             memset(&n.pledge, 0, sizeof(n.pledge))
             for g in range(MAX_GROUPS):

@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from twinbeat_core.model cimport DRIVE_EXTEND, DRIVE_OFF, OUTPUT_OFF
-from twinbeat.sim.judge cimport contact_off, contact_on, judge_drive
+from twinbeat.sim.judge cimport judge_drive
+from twinbeat.sim.selector cimport output_off, output_on
 from twinbeat.sim.things cimport push
 from twinbeat.sim.world cimport (
     FROZEN, GATE_NS, IT_CONTACT, IT_GATE, IT_GATE_DROP, IT_HOLD, IT_TOLD, gate_t, item_t, some, true_of, world_t,
@@ -23,19 +24,19 @@ cdef void contact_due(world_t* w, const item_t* item) noexcept nogil:
     if item.life != gate.gen:
         return
     gate.wanted = item.code
-    if item.code and not gate.contact and gate.stuck < 2:
-        contact_on(w, item.node, item.group)
-    elif not item.code and gate.contact and gate.stuck in (0, 2):
-        contact_off(w, item.node, item.group)
+    if item.code and not gate.level and gate.stuck < 2:
+        output_on(w, item.node, item.group)
+    elif not item.code and gate.level and gate.stuck in (0, 2):
+        output_off(w, item.node, item.group)
 
 
 cdef void unstick(world_t* w, int i, int g) noexcept nogil:
     cdef gate_t* gate = &w.node[i].gate[g]
     gate.stuck = 0
-    if gate.wanted and not gate.contact:
-        contact_on(w, i, g)
-    elif not gate.wanted and gate.contact:
-        contact_off(w, i, g)
+    if gate.wanted and not gate.level:
+        output_on(w, i, g)
+    elif not gate.wanted and gate.level:
+        output_off(w, i, g)
 
 
 cdef void tell(world_t* w, int i, int g, int code, uint32_t epoch) noexcept nogil:
@@ -54,9 +55,9 @@ cdef void gate_let_go(world_t* w, int i, int g, int64_t in_ns) noexcept nogil:
 
 cdef void check_at(world_t* w, int i, int g, int64_t at) noexcept nogil:
     cdef item_t* item
-    if w.node[i].gate[g].checking:
+    if w.node[i].gate[g].check and w.node[i].gate[g].check <= at:
         return
-    w.node[i].gate[g].checking = 1
+    w.node[i].gate[g].check = at
     item = push(w, at, IT_GATE)
     item.node, item.group = i, g
 
@@ -93,7 +94,9 @@ cdef void gate_order(world_t* w, int i, int g, int code, uint32_t epoch, int64_t
 cdef void gate_due(world_t* w, const item_t* item) noexcept nogil:
     cdef gate_t* gate = &w.node[item.node].gate[item.group]
     cdef item_t* drop
-    gate.checking = 0
+    if item.at != gate.check:
+        return                           # an earlier look has taken its place
+    gate.check = 0
     if not gate.on or w.node[item.node].still >= FROZEN:
         return
     if gate.deadline > w.now:
@@ -137,9 +140,9 @@ cdef void gate_thaw(world_t* w, int i) noexcept nogil:
         gate = &w.node[i].gate[g]
         if not gate.on:
             continue
-        gate.checking = 0
+        gate.check = 0
         if gate.deadline > w.now:
-            move_contact(w, i, g, True, 0 if gate.contact else w.p.make[g])
+            move_contact(w, i, g, True, 0 if gate.level else w.p.make[g])
             check_at(w, i, g, gate.deadline)
         elif w.p.hold[g] >= 0:
             gate_let_go(w, i, g, 0)

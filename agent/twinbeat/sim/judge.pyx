@@ -86,6 +86,8 @@ cdef bint keeps_level(world_t* w, int i, int g) noexcept nogil:
     """Its contact is on because the whole gateway stands still, or did until a moment ago."""
     cdef node_t* n = &w.node[i]
     cdef int64_t awake = w.p.gate_late + w.p.release[g] + w.node[i].core.cfg.check_ns
+    if w.p.gated:
+        return False                     # the third voter's contact opens by itself
     if n.still >= FROZEN:
         return w.p.hold[g] < 0 or n.still != FROZEN
     return n.thawed_at >= 0 and w.now - n.thawed_at <= awake
@@ -95,7 +97,7 @@ cdef bint was_impaired(world_t* w) noexcept nogil:
     """All links at once, now or so short ago that what it caused is not over."""
     if w.impaired_at >= 0:
         return True
-    return w.impaired_end >= 0 and w.now - w.impaired_end <= 2 * w.node[0].core.cfg.grant_max_ns
+    return w.impaired_end >= 0 and w.now - w.impaired_end <= 2 * w.node[0].core.cfg.longest_ns
 
 
 cdef int excuse_for(world_t* w, int g, int i, int j) noexcept nogil:
@@ -103,7 +105,7 @@ cdef int excuse_for(world_t* w, int g, int i, int j) noexcept nogil:
     cdef core_t* core = &w.node[0].core
     if w.clock_bad:
         return EX_CLOCK
-    if w.node[i].gate[g].stuck or (j >= 0 and w.node[j].gate[g].stuck):
+    if not w.p.gated and (w.node[i].gate[g].stuck or (j >= 0 and w.node[j].gate[g].stuck)):
         return EX_CONTACT
     if keeps_level(w, i, g) or (j >= 0 and keeps_level(w, j, g)):
         return EX_FROZEN

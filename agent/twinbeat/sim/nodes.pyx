@@ -13,10 +13,10 @@ from twinbeat.sim.carriers cimport keep_past, transmit
 from twinbeat.sim.gates cimport gate_freeze, gate_order, gate_thaw
 from twinbeat.sim.judge cimport judge_pledges, judge_step, note
 from twinbeat.sim.things cimport drop_slot, push, repush, take_slot
-from twinbeat.sim.voter cimport voter_ask
+from twinbeat.sim.voter cimport note_answer, voter_ask
 from twinbeat.sim.world cimport (
-    FROZEN, IT_FRAME, IT_LATE, IT_PERSISTED, IT_TOLD, RUNS, SIM_BACKLOG, SUSPENDED, item_t, local_of, node_t,
-    rng_next, some, true_of, world_t,
+    FROZEN, IT_FRAME, IT_LATE, IT_PERSISTED, IT_TOLD, RUNS, SIM_BACKLOG, SUSPENDED, VOTE_UNPROVEN, item_t, local_of,
+    node_t, rng_next, some, true_of, world_t,
 )
 
 from twinbeat.sim.spec import LogKind
@@ -151,6 +151,9 @@ cdef void hear_told(world_t* w, const item_t* item) noexcept nogil:
         if item.epoch > w.node[item.node].disk:
             w.node[item.node].disk = item.epoch
     else:
+        note_answer(w, item)
+        if item.code == VOTE_UNPROVEN:
+            return
         ev.kind, ev.value, ev.stamp = EV_VOTE, item.value, item.stamp
         note(w, LOG_VOTE, item.node, item.group, -1, item.code, 0, 0, item.epoch)
     step(w, item.node, ev)
@@ -179,6 +182,7 @@ cdef void node_start(world_t* w, int i, bint loses_disk) noexcept nogil:
     n.life += 1
     n.incarnation = <uint32_t>(rng_next(&w.rng) >> 33) | 1
     n.leave_at = 0
+    n.voter_life, n.voter_at, n.voter_again = 0, 0, 0
     if disk_lost:
         n.disk = 0
         for g in range(w.groups):

@@ -15,7 +15,7 @@ from twinbeat.sim.scenario import to_text
 from twinbeat.sim.spec import MS, RULE_TEXT
 from twinbeat.sim.worlds import shape
 
-WORLDS = ("pair", "hold", "three", "voter")
+WORLDS = ("pair", "hold", "three", "voter", "gated", "witness")
 EXIT_OK, EXIT_BROKEN = 0, 1
 ABOUT = """\
 Every schedule of up to so many faults is followed, with a fault tried before each step of the compiled core and

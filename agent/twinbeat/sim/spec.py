@@ -99,7 +99,8 @@ class WorldSpec:
     drift_ppb       per node: how wrong its clock runs, parts per thousand million
     persist_us      least and longest time of a write to disk
     voter_us        least and longest way to the third voter, one way
-    voter_grant_ms  how long the third voter promises; 0: as long as the fastest link's T_G
+    voter_grant_ms  how long the third voter promises; 0: as long as it is asked to
+    select_us       make and release of the third voter's contacts, where groups are gated
     worst           no chance at all: every lateness, way and release is the longest allowed
     """
 
@@ -116,6 +117,7 @@ class WorldSpec:
     persist_us: tuple[int, int] = (1000, 8000)
     voter_us: tuple[int, int] = (200, 500)
     voter_grant_ms: int = 0
+    select_us: tuple[int, int] = (3000, 3000)
     worst: bool = False
 
     def with_drift(self, drift_ppb: Sequence[int]) -> WorldSpec:
@@ -211,6 +213,7 @@ class LogKind(IntEnum):
     DIED = 7       # node, a = 1 killed / 2 power / 3 stopped
     STARTED = 8    # node, a = incarnation, b = 1 disk lost
     VOTE = 9       # node, group, a = VoteCode of the third voter's answer, d = epoch
+    VOTER = 10     # what the third voter did, node, group; the other fields are told at note_voter in voter.pyx
 
 
 class LogEntry(NamedTuple):

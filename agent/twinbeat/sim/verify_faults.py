@@ -52,7 +52,9 @@ class Kind(StrEnum):
     SLOW = "slow"              # frames take longer than the configuration says
     CONTACT = "contact"        # a contact does not obey
     CLOCK = "clock"            # a clock beyond the bound
-    VOTER = "voter"            # the third voter
+    VOTER = "voter"            # the third voter, seen from the standby
+    VOTER_DEAD = "voter-dead"
+    VOTER_CUT = "voter-cut"    # from the driver
     COLD = "cold"              # everything starts
 
 
@@ -254,11 +256,11 @@ def voter_faults(subject: Subject) -> Iterator[Fault]:
     """What happens to the third voter, where there is one."""
     if not subject.third_voter:
         return
-    yield Fault(key="voter-kill", text="third voter dead", kind=Kind.VOTER,
+    yield Fault(key="voter-kill", text="third voter dead", kind=Kind.VOTER_DEAD,
                 acts=lambda scene: [scene.act(Verb.VOTER_KILL)])
-    yield Fault(key="voter-crash", text="third voter dead for a time", kind=Kind.VOTER,
+    yield Fault(key="voter-crash", text="third voter dead for a time", kind=Kind.VOTER_DEAD,
                 acts=lambda scene: [scene.act(Verb.VOTER_KILL, lasts_ns=scene.some_ns(*SHORT_MS))])
-    yield Fault(key="voter-cut-driver", text="third voter cut off from the driver", kind=Kind.VOTER,
+    yield Fault(key="voter-cut-driver", text="third voter cut off from the driver", kind=Kind.VOTER_CUT,
                 acts=node_fault(Verb.VOTER_CUT, "driver"))
     yield Fault(key="voter-cut-standby", text="third voter cut off from the standby", kind=Kind.VOTER,
                 acts=node_fault(Verb.VOTER_CUT, "standby"))

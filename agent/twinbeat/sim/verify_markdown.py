@@ -10,7 +10,9 @@ WORLD_TITLES = {
     "pair": 'Bare pair, lone = "takeover"',
     "hold": 'Bare pair, lone = "hold"',
     "three": "Three nodes that vote",
-    "voter": "Pair with a third voter",
+    "voter": "Pair and arbiter",
+    "gated": "Pair and arbiter that gates the outputs",
+    "witness": "Pair and witness",
     "solo": "One node alone",
 }
 INTRODUCTION = """\

@@ -88,6 +88,8 @@ def stalled(subject: Subject) -> Promise:
 
 def frozen(subject: Subject) -> Promise:
     """Nobody drops and nobody says anything."""
+    if subject.gated:
+        return Promise(True, "the arbiter opens its contact when its promise has run out")
     if subject.holds and subject.keeps_level:
         return Promise(False, "the output stays as it was and nobody controls it: lone = hold takes silence for no "
                               "proof", "a hardware watchdog (RuntimeWatchdogSec) resets the gateway", stuck=True)
@@ -136,6 +138,28 @@ def slow(subject: Subject) -> Promise:
                    "set rtt_ms to what the links really need")
 
 
+def welded(subject: Subject) -> Promise:
+    """A gateway's own contact does not obey."""
+    if subject.gated:
+        return goes_on("the arbiter's contact lies in series with it")
+    return Promise(False, "the contact does not obey", EXCUSE_REMEDY[Excuse.CONTACT])
+
+
+def voter_dead(subject: Subject) -> Promise:
+    """No third vote, and no contact of it is closed."""
+    if subject.gated:
+        return Promise(False, "its contacts open with it", "feed the arbiter from both gateways, or do not let it gate "
+                                                          "the outputs")
+    return goes_on("the nodes' own promises are a majority")
+
+
+def voter_cut(subject: Subject) -> Promise:
+    """The driver does not reach the third voter."""
+    if subject.gated:
+        return Promise(True, "its contact opens, and the driver hands over to the node that still reaches the arbiter")
+    return goes_on("the nodes' own promises are a majority")
+
+
 def cold_alone(subject: Subject) -> Promise:
     """A node that never heard another."""
     if subject.holds:
@@ -158,8 +182,10 @@ ANSWERS: dict[Kind, Callable[[Subject], Promise]] = {
     Kind.ISOLATED: isolated,
     Kind.LOSS: lambda subject: goes_on("lost frames are asked for again and the promise is lengthened"),
     Kind.SLOW: slow,
-    Kind.CONTACT: lambda subject: Promise(False, "the contact does not obey", EXCUSE_REMEDY[Excuse.CONTACT]),
+    Kind.CONTACT: welded,
     Kind.CLOCK: lambda subject: Promise(False, "the clock is beyond drift_ppm", EXCUSE_REMEDY[Excuse.CLOCK]),
+    Kind.VOTER_DEAD: voter_dead,
+    Kind.VOTER_CUT: voter_cut,
     Kind.VOTER: lambda subject: goes_on("the nodes' own promises are a majority"),
     Kind.COLD: lambda subject: always("after LISTEN the first in the order claims"),
 }

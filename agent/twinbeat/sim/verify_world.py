@@ -53,6 +53,11 @@ class Subject:
         return bool(self.spec.settings[0].third_voter)
 
     @property
+    def gated(self) -> bool:
+        """The third voter's contacts lie between the outputs and the load."""
+        return self.spec.settings[0].groups[self.groups[0]].gated
+
+    @property
     def alone_decides(self) -> bool:
         """Two voters only: what `lone` says counts."""
         return len(self.spec.settings[0].voters) + self.third_voter == 2
@@ -80,8 +85,9 @@ class Subject:
 
     @property
     def listen_ns(self) -> int:
-        """How long a restarted node abstains: the longest promise."""
-        return round(self.spec.settings[0].compile().grant_max_ms * MS)
+        """The longest promise of any voter: how long it abstains after a start."""
+        core = self.spec.settings[0].compile()
+        return round(max(core.grant_max_ms, core.third_grant_ms) * MS)
 
     @property
     def grant_ns(self) -> int:

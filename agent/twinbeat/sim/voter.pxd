@@ -7,3 +7,5 @@ cdef void voter_hear_ask(world_t* w, const item_t* item) noexcept nogil
 cdef void voter_hear_return(world_t* w, const item_t* item) noexcept nogil
 cdef void voter_hear_death(world_t* w, const item_t* item) noexcept nogil
 cdef void voter_start(world_t* w) noexcept nogil
+cdef void voter_kill(world_t* w) noexcept nogil
+cdef void note_answer(world_t* w, const item_t* item) noexcept nogil

@@ -34,6 +34,10 @@ cdef enum:                  # items
     IT_HOLD = 13            # the output of a frozen gateway falls by itself
     IT_LEAVE = 14           # a stopping agent looks whether it may end
     IT_LATE = 15            # a thread that does not run is noticed
+    IT_SELECT = 16          # the third voter looks at whose contact it should close
+
+cdef enum:
+    VOTE_UNPROVEN = 4       # an answer to the node's client alone; the core hears of no vote
 
 cdef enum:                  # how a node stands still
     RUNS = 0
@@ -58,6 +62,8 @@ ctypedef struct item_t:
     int32_t slot
     int64_t value
     uint64_t stamp
+    int64_t echo_at         # an ask's or an answer's: the third voter's clock
+    uint32_t echo_life
 
 ctypedef struct action_t:
     int64_t at
@@ -77,13 +83,14 @@ ctypedef struct gate_t:
     uint8_t on              # what the gate was told last
     uint8_t contact         # what the load sees
     uint8_t wanted          # what it would see if nothing were stuck
+    uint8_t level           # gated: the output itself
     uint8_t stuck           # 0 free, 1 welded on, 2 does not close, 3 stays as it is
-    uint8_t checking        # an IT_GATE is under way
     uint8_t own_word        # its deadline was given by a node that knew itself alone
     uint32_t gen            # the newest order; a contact on its way to an older one turns round
     uint32_t epoch
     int64_t deadline
     int64_t off_at
+    int64_t check           # when the IT_GATE under way comes; 0: none
     int64_t waits           # the release time that a death notice waits for
 
 ctypedef struct pledge_t:   # what a voter has promised
@@ -109,6 +116,9 @@ ctypedef struct node_t:
     int64_t thawed_at
     int64_t disk_ns
     int64_t leave_at
+    int64_t voter_at        # the third voter's clock in its newest answer that came here
+    uint32_t voter_life     # and its life; 0: none heard
+    uint64_t voter_again    # the stamp whose ask was repeated because that was too old
     clock_s clock
     pledge_t pledge[MAX_GROUPS]       # its promises as they were before the step
     gate_t gate[MAX_GROUPS]
@@ -124,6 +134,10 @@ ctypedef struct lease_t:    # what the third voter keeps for a group
     uint64_t stamp
     int64_t until
 
+ctypedef struct selector_t: # a group whose outputs the third voter gates
+    uint8_t closed          # whose contact it closes; NO_NODE none
+    uint32_t gen            # the newest move; one on its way to an older goal is void
+
 ctypedef struct voter_t:
     uint8_t exists, alive
     uint8_t cut_ask[MAX_NODES]
@@ -131,6 +145,7 @@ ctypedef struct voter_t:
     int64_t delay[MAX_NODES]
     uint32_t life
     int64_t listen_until
+    selector_t select[MAX_GROUPS]
     lease_t lease[MAX_GROUPS]
 
 ctypedef struct found_t:
@@ -162,6 +177,8 @@ ctypedef struct params_t:
     int64_t persist_least, persist_most
     int64_t voter_least, voter_most
     int64_t voter_grant
+    uint8_t gated           # the third voter's contacts lie between the outputs and the load
+    int64_t select_make, select_release
     int64_t bound
     uint16_t tolerated[MAX_LINKS]    # loss of 1024 that a link's promise covers
     uint8_t two_promised[MAX_GROUPS] # 1: two drivers are excluded whatever the links do

@@ -30,6 +30,11 @@ class Shape:
     groups: int = 1
     lone: str = "takeover"
     voter: bool = False
+    gated: bool = False
+    third_period_ms: float = 0.0
+    third_rtt_ms: float = 3.0
+    third_reask_ms: float = 2.0
+    third_way_ms: float = 0.5
     release_ms: float = 2.0
     make_ms: float = 0.0
     hold_ms: float = -1.0
@@ -47,13 +52,14 @@ class Shape:
         groups = tuple(
             GroupSettings(lone=Lone.LONE_TAKEOVER if self.lone == "takeover" else Lone.LONE_HOLD,
                           rank=ranks[g % self.nodes:] + ranks[:g % self.nodes],
-                          release_ms=self.release_ms * (1 + g % 3), make_ms=self.make_ms)
+                          release_ms=self.release_ms * (1 + g % 3), make_ms=self.make_ms, gated=self.gated)
             for g in range(self.groups))
         settings = tuple(
             Settings(node_count=self.nodes, self_node=node, links=tuple(KINDS[name][0] for name in self.links),
                      groups=groups, pair_id=7, config_digest=1, voters=ranks, third_voter=self.voter,
                      lonely_start_ms=self.lonely_ms, grant_max_ms=self.grant_max_ms or None,
-                     stagger_ms=self.stagger_ms)
+                     stagger_ms=self.stagger_ms, third_period_ms=self.third_period_ms,
+                     third_rtt_ms=self.third_rtt_ms, third_reask_ms=self.third_reask_ms)
             for node in ranks)
         return WorldSpec(
             settings=settings,
@@ -64,18 +70,25 @@ class Shape:
             gate_late_us=round(self.gate_late_ms * 1000),
             hold_us=(round(self.hold_ms * 1000) if self.hold_ms >= 0 else -1,) * self.groups,
             drift_ppb=tuple(round(self.drift_ppm * 1000) * (1 - 2 * (node % 2)) for node in ranks),
+            voter_us=(round(self.third_way_ms * 400), round(self.third_way_ms * 1000)),
             worst=self.worst,
         )
 
+
+WITNESS = {"third_period_ms": 1000.0, "third_rtt_ms": 100.0, "third_reask_ms": 100.0, "third_way_ms": 20.0}
+"""A third voter over a network: asked once a second."""
 
 WORLDS: dict[str, Callable[..., Shape]] = {
     "pair": lambda **more: Shape(**more),
     "hold": lambda **more: Shape(**{"lone": "hold", **more}),
     "three": lambda **more: Shape(**{"nodes": 3, **more}),
     "voter": lambda **more: Shape(**{"voter": True, **more}),
+    "gated": lambda **more: Shape(**{"voter": True, "gated": True, **more}),
+    "witness": lambda **more: Shape(**{"voter": True, **WITNESS, **more}),
     "solo": lambda **more: Shape(**{"nodes": 1, **more}),
 }
-"""pair: lone = takeover; hold: lone = hold; three: three nodes vote; voter: pair with a third voter; solo: one node."""
+"""pair: lone = takeover; hold: lone = hold; three: three nodes vote; voter: pair and arbiter; gated: the arbiter's
+contacts gate the outputs; witness: pair and a third voter over a network, renewed once a second; solo: one node."""
 
 
 def shape(name: str, **more: object) -> Shape:
