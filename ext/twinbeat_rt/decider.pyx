@@ -8,22 +8,23 @@ from libc.string cimport memset
 
 from twinbeat_core.machine cimport core_deadline_ns, core_snapshot, core_step
 from twinbeat_core.model cimport (
-    EV_HEALTH, EV_HEARD, EV_LATE, EV_OUTPUT, EV_WAKE, LATE_CANARY, LATE_RECEIVER, NEVER_NS, OUTPUT_FAILED,
-    event_t,
+    EV_HEALTH, EV_HEARD, EV_LATE, EV_OUTPUT, EV_VOTE, EV_WAKE, LATE_CANARY, LATE_RECEIVER, NEVER_NS, OUTPUT_FAILED,
+    VOTE_GONE, VOTE_PROMISED, VOTE_REFUSED, event_t,
 )
+from twinbeat_core.votewire cimport ROW_PROMISED, ROW_REFUSED
 from twinbeat_rt.canary cimport canary_late_ns
 from twinbeat_rt.effects cimport carry_out, new_note, put_note
 from twinbeat_rt.ports cimport receiver_late_ns
 from twinbeat_rt.recorder cimport SNAPSHOT_EVERY_NS, record_event, record_snapshot
 from twinbeat_rt.shared cimport ANSWER_SLOTS, SETUP_DEATH_PIPE, answer_t, late_add, setup_t
 from twinbeat_rt.sysapi cimport (
-    O_CLOEXEC, RT_NEVER, pipe2, rt_breath_t, rt_breathe, rt_close, rt_close_all_but, rt_epoll_add,
-    rt_epoll_add_edge, rt_epoll_del, rt_epoll_wait, rt_fifo, rt_load, rt_load_i, rt_name_thread, rt_now,
-    rt_prefault_stack, rt_send_fd, rt_store, rt_timer_set, rt_unshare_files,
+    O_CLOEXEC, RT_NEVER, pipe2, rt_breath_t, rt_breathe, rt_close, rt_close_all_but, rt_epoll_add, rt_epoll_add_edge,
+    rt_epoll_del, rt_epoll_wait, rt_fifo, rt_load, rt_load_i, rt_name_thread, rt_now, rt_prefault_stack, rt_send_fd,
+    rt_store, rt_timer_set, rt_unshare_files,
 )
 from twinbeat_rt.worker cimport (
-    EVENT_SLOTS, NOTE_GATE_GONE, NOTE_OUTPUT, NOTE_ZOMBIE, RX_SLOTS, heard_t, io_t, note_t, ring_empty, ring_t,
-    ring_take, rt_t,
+    EVENT_SLOTS, NOTE_GATE_GONE, NOTE_OUTPUT, NOTE_ZOMBIE, RX_SLOTS, VOTE_SLOTS, heard_t, note_t, ring_empty, ring_t,
+    ring_take, rt_t, vote_slot_t,
 )
 
 cdef enum:
@@ -89,10 +90,27 @@ cdef int drain_heard(rt_t* rt, ring_t* ring, heard_t* slots) noexcept nogil:
     return count
 
 
+cdef void drain_votes(rt_t* rt) noexcept nogil:
+    """The arbiter's answers. What is no promise and no refusal is no vote for now."""
+    cdef vote_slot_t* slot
+    cdef int count = 0
+    while not ring_empty(&rt.vote) and count < VOTE_SLOTS:
+        slot = &rt.vote_slot[rt.vote.tail % VOTE_SLOTS]
+        clear_event(rt, EV_VOTE, VOTE_GONE)
+        if slot.row.code == ROW_PROMISED or slot.row.code == ROW_REFUSED:
+            rt.ev.code = VOTE_PROMISED if slot.row.code == ROW_PROMISED else VOTE_REFUSED
+            rt.ev.value = <int64_t>slot.row.ms * 1000000
+        rt.ev.group, rt.ev.epoch, rt.ev.stamp = slot.row.group, slot.row.epoch, slot.stamp
+        ring_take(&rt.vote)
+        feed(rt)
+        count += 1
+
+
 cdef void drain_frames(rt_t* rt) noexcept nogil:
     drain_heard(rt, &rt.tty.rx, rt.tty.rx_slot)
     drain_heard(rt, &rt.udp.rx, rt.udp.rx_slot)
     drain_heard(rt, &rt.heard, rt.heard_slot)
+    drain_votes(rt)
 
 
 cdef void drain_events(rt_t* rt) noexcept nogil:

@@ -1,17 +1,18 @@
 """Carries out what the core decided: frames to the threads and to Python, orders to the gate, reports to Python."""
-from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from twinbeat_core.model cimport (
-    DRIVE_EXTEND, DRIVE_OFF, DRIVE_ON, EV_OUTPUT, FX_ASK, FX_DRIVE, FX_PERSIST, FX_REPORT, FX_RETURN, FX_SEND,
-    LINK_SERIAL, LINK_UDP, MAX_LINKS, effect_t,
+    DRIVE_EXTEND, DRIVE_ON, FX_ASK, FX_DRIVE, FX_PERSIST, FX_RETURN, FX_SEND, LINK_SERIAL, LINK_UDP, MAX_LINKS,
+    effect_t,
 )
 from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, serial_wrap, wire_encode
-from twinbeat_rt.shared cimport order_t
+from twinbeat_rt.arbiter cimport arbiter_collect
+from twinbeat_rt.shared cimport VOTER_PORT, order_t
 from twinbeat_rt.sysapi cimport rt_load_i, rt_now, rt_ring_bell, rt_store, rt_store_i
 from twinbeat_rt.worker cimport (
-    NOTE_ASK, NOTE_DRIVE, NOTE_EFFECTS_LOST, NOTE_PERSIST, NOTE_REPORT, NOTE_RETURN, NOTE_SLOTS, SEND_SLOTS,
-    TX_SLOTS, io_t, note_t, packet_t, ring_full, ring_put, ring_t, rt_t,
+    NOTE_ASK, NOTE_DRIVE, NOTE_EFFECTS_LOST, NOTE_PERSIST, NOTE_REPORT, NOTE_RETURN, NOTE_SLOTS, SEND_SLOTS, TX_SLOTS,
+    io_t, note_t, packet_t, ring_full, ring_put, rt_t,
 )
 
 
@@ -51,6 +52,21 @@ cdef void to_thread(rt_t* rt, io_t* io, int link, uint8_t* bare, int size) noexc
             packet.data[i] = bare[i]
     ring_put(&io.tx)
     rt_ring_bell(io.bell)
+
+
+cdef void to_arbiter(rt_t* rt, uint8_t* body, int32_t* size) noexcept nogil:
+    """A frame of asks or returns to the tty thread, which adds what it heard last."""
+    cdef packet_t* packet
+    if size[0] == 0:
+        return
+    if not ring_full(&rt.tty.tx, TX_SLOTS):
+        packet = &rt.tty.tx_slot[rt.tty.tx.head % TX_SLOTS]
+        packet.link, packet.size, packet.at_ns = VOTER_PORT, size[0], rt_now()
+        packet.good_until_ns = packet.at_ns + rt.settings.third_grant_ns
+        memcpy(packet.data, body, size[0])
+        ring_put(&rt.tty.tx)
+        rt_ring_bell(rt.tty.bell)
+    size[0] = 0
 
 
 cdef void to_python(rt_t* rt, int link, uint8_t* bare, int size) noexcept nogil:
@@ -140,8 +156,12 @@ cdef void carry_out(rt_t* rt) noexcept nogil:
             send(rt, <int>fx.value)
         elif fx.kind == FX_DRIVE:
             drive(rt, fx)
+        elif rt.arbiter.here and (fx.kind == FX_ASK or fx.kind == FX_RETURN):
+            arbiter_collect(rt, fx)
         else:
             tell(rt, fx)
+    to_arbiter(rt, rt.arbiter.back, &rt.arbiter.return_bytes)
+    to_arbiter(rt, rt.arbiter.ask, &rt.arbiter.ask_bytes)
     if rt.fx.dropped:
         rt.effects_dropped += rt.fx.dropped
         if new_note(rt, NOTE_EFFECTS_LOST) != NULL:

@@ -1,10 +1,10 @@
 """Counters, histograms and scheduling facts of the real-time part as plain data."""
-from libc.stdint cimport int64_t
 
 from twinbeat_core.model cimport LINK_SERIAL, LINK_UDP
+from twinbeat_rt.arbiter cimport arbiter_figures
 from twinbeat_rt.shared cimport LATE_BUCKETS, histogram_t, shared_t
 from twinbeat_rt.sysapi cimport rt_load
-from twinbeat_rt.worker cimport io_t, link_count_t, ring_t, rt_t
+from twinbeat_rt.worker cimport link_count_t, rt_t
 
 
 cdef dict histogram(const histogram_t* h):
@@ -57,6 +57,7 @@ cdef dict figures_of(rt_t* rt):
             "steps": rt.steps, "wakeups": rt.wakeups, "spins": rt.spins, "late_events": rt.late_events,
             "extends_refused": rt.extends_refused, "late": histogram(&rt.late), "zombie": bool(rt.zombie),
         },
+        "arbiter": arbiter_figures(rt) if rt.arbiter.here else None,
         "canary": histogram(&rt.canary.late),
         "gate": gate_figures(rt.page),
         "levels": [rt_load(&rt.page.level[i]) == 1 for i in range(rt.settings.group_count)],

@@ -1,15 +1,15 @@
 """The gate's process: one loop without the interpreter, from the fork to _exit."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from twinbeat_core.model cimport KEY_BYTES, MAX_GROUPS, MAX_LINKS
+from twinbeat_core.model cimport KEY_BYTES, MAX_GROUPS
 from twinbeat_rt.drive cimport (
     drive_all_off, drive_busy, drive_deadlines, drive_exit, drive_failed, drive_next_ns, drive_orders, drive_pending,
     drive_repair, drive_safe,
 )
 from twinbeat_rt.notice cimport notice_again, notice_begin, notice_done, notice_go_on, notice_next_ns
 from twinbeat_rt.shared cimport (
-    ARGV_BYTES, LEVEL_OFF, MAX_HELD, MAX_OUTPUTS, OUT_BYTES, OUT_GPIO, PATTERN_BYTES, SETUP_DEATH_PIPE, SETUP_END,
+    PORTS, ARGV_BYTES, MAX_HELD, MAX_OUTPUTS, OUT_BYTES, OUT_GPIO, PATTERN_BYTES, SETUP_DEATH_PIPE, SETUP_END,
     SETUP_HOLD, SETUP_IDENTITY, SETUP_LINK, SETUP_OUTPUT, SETUP_REALTIME, SETUP_SAFE, WHY_DEATH, gate_t,
     notice_link_t, output_t, setup_answer_t, setup_t, shared_t,
 )
@@ -42,7 +42,7 @@ cdef void start(gate_t* g, shared_t* page, int agent, int socket, int bell, int 
     g.group_count = MAX_GROUPS
     for i in range(MAX_GROUPS):
         g.group[i].armed_ns = RT_NEVER
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         g.link[i].fd = -1
     for i in range(MAX_HELD):
         g.held[i] = -1
@@ -104,7 +104,7 @@ cdef int add_output(gate_t* g, setup_t* s, int fd) noexcept nogil:
 cdef int set_link(gate_t* g, setup_t* s, int fd) noexcept nogil:
     cdef notice_link_t* link
     cdef int i
-    if s.link < 0 or s.link >= MAX_LINKS:
+    if s.link < 0 or s.link >= PORTS:
         return EINVAL_
     link = &g.link[s.link]
     if link.fd >= 0:

@@ -1,18 +1,37 @@
 """Outputs and ports as messages to the gate and to the threads, checked before anything is handed over."""
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 import os
 import socket
 
+from twinbeat_core.model cimport KEY_BYTES
 from twinbeat_rt.shared cimport (
-    ARGV_BYTES, ARGV_WORDS, OUT_BYTES, OUT_GPIO, OUT_NONE, PATTERN_BYTES, SETUP_LINK, SETUP_OUTPUT, setup_t,
+    ARGV_BYTES, ARGV_WORDS, OUT_BYTES, OUT_GPIO, OUT_NONE, PATTERN_BYTES, SETUP_IDENTITY, SETUP_LINK, SETUP_OUTPUT,
+    setup_t,
 )
 from twinbeat_rt.sysapi cimport rt_address
-from twinbeat_rt.worker cimport port_change_t
+from twinbeat_rt.worker cimport port_change_t, rt_t
 
 from .gate import GateError
 
 OUTPUT_KINDS = {"bytes": OUT_BYTES, "gpio": OUT_GPIO, "none": OUT_NONE}
+
+
+cdef fill_identity(setup_t* message, const rt_t* rt):
+    """Who this node is, and how long each group's outputs take to be off."""
+    cdef int64_t wait_ns
+    cdef int i
+    memset(message, 0, sizeof(setup_t))
+    message.kind = SETUP_IDENTITY
+    message.pair_id, message.config_digest = rt.settings.pair_id, rt.settings.config_digest
+    message.self_node, message.node_count = rt.settings.self_node, rt.settings.node_count
+    message.group_count = rt.settings.group_count
+    memcpy(message.key, rt.key, KEY_BYTES)
+    for i in range(rt.settings.group_count):
+        wait_ns = max(0, rt.settings.group[i].release_ns - rt.settings.group[i].make_ns)
+        # Real time, counted by a clock that may run fast.
+        message.wait_ns[i] = wait_ns + (wait_ns * rt.settings.drift_ppm + 999999) // 1000000
 
 
 cdef fill_output(setup_t* message, object output, int group_count):

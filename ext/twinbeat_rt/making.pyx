@@ -5,8 +5,8 @@ from libc.stdlib cimport calloc
 import os
 
 from twinbeat_core.machine cimport core_init, core_snapshot_size
-from twinbeat_core.model cimport MAX_LINKS
 from twinbeat_core.state cimport core_t
+from twinbeat_rt.shared cimport PORTS
 from twinbeat_rt.sysapi cimport rt_bell_new, rt_epoll_new, rt_pty_pair, rt_timer_new
 from twinbeat_rt.worker cimport rt_t
 
@@ -53,7 +53,7 @@ cdef make_threads_known(rt_t* rt):
     cdef int i
     cdef int64_t shortest = 1000000000
     rt.tty.priority = rt.udp.priority = 55
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         rt.tty.port[i].fd = rt.udp.port[i].fd = -1
     for i in range(rt.settings.link_count):
         shortest = min(shortest, rt.settings.link[i].period_ns)
@@ -69,7 +69,7 @@ cdef close_descriptors(rt_t* rt):
     cdef int i
     fds = [rt.timer, rt.wake, rt.notify, rt.ep, rt.tty.bell, rt.udp.bell,
            rt.tty.ep, rt.udp.ep, rt.canary.master, rt.canary.slave]
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         fds += [rt.tty.port[i].fd, rt.udp.port[i].fd]
         rt.tty.port[i].fd = rt.udp.port[i].fd = -1
     for fd in fds:

@@ -7,14 +7,11 @@ times, for one frame may be lost, and then the gate is silent for ever. Stop com
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memset
 
-from twinbeat_core.model cimport (
-    FRAME_DEATH, LINK_SERIAL, LINK_UDP, MAX_LINKS, NO_NODE, OUT, ROW_DROPPED, frame_t,
-)
+from twinbeat_core.model cimport FRAME_DEATH, LINK_SERIAL, LINK_UDP, NO_NODE, OUT, ROW_DROPPED, frame_t
 from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, WIRE_VERSION_NOW, serial_wrap, wire_encode
-from twinbeat_rt.shared cimport ARGV_WORDS, LEVEL_OFF, gate_t, notice_link_t, output_t
-from twinbeat_rt.sysapi cimport (
-    EAGAIN, RT_NEVER, rt_load, rt_now, rt_send_to, rt_spawn, rt_write,
-)
+from twinbeat_core.votewire cimport VOTE_ASK_BYTES, VOTE_ASK_HEAD, VOTE_DEATH, vote_put_head, vote_put_row
+from twinbeat_rt.shared cimport ARGV_WORDS, LEVEL_OFF, LINK_VOTER, PORTS, VOTER_PORT, gate_t, notice_link_t, output_t
+from twinbeat_rt.sysapi cimport EAGAIN, RT_NEVER, rt_load, rt_now, rt_send_to, rt_spawn, rt_write
 
 cdef enum:
     REPEATS = 5
@@ -108,6 +105,23 @@ cdef void flush(gate_t* g, notice_link_t* link) noexcept nogil:
         g.page.notice_errors += 1
 
 
+cdef inline bint is_line(const notice_link_t* link) noexcept nogil:
+    return link.kind == LINK_SERIAL or link.kind == LINK_VOTER
+
+
+cdef void fill_for_arbiter(const frame_t* frame, notice_link_t* link) noexcept nogil:
+    """The same word to the arbiter, which has no key: the groups whose every output is off."""
+    cdef uint8_t body[VOTE_ASK_BYTES]
+    cdef int size = VOTE_ASK_HEAD
+    cdef int i
+    vote_put_head(body, VOTE_DEATH, frame.source, frame.pair_id, frame.incarnation, frame.stamp, 0)
+    for i in range(frame.row_count):
+        if frame.row[i].flags & ROW_DROPPED and size > 0:
+            size = vote_put_row(body, i, frame.row[i].epoch)
+    link.at = 0
+    link.size = serial_wrap(body, size, link.data, MAX_WIRE) if size > 0 else 0
+
+
 cdef void send(gate_t* g) noexcept nogil:
     cdef frame_t frame
     cdef uint8_t bare[MAX_FRAME]
@@ -115,10 +129,14 @@ cdef void send(gate_t* g) noexcept nogil:
     cdef int i, k, n
     fill(g, &frame)
     g.page.notices += 1
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         link = &g.link[i]
         if link.fd < 0 or link.gone or link.at and link.size:
             continue                     # a half-written notice is finished first
+        if i == VOTER_PORT:
+            fill_for_arbiter(&frame, link)
+            flush(g, link)
+            continue
         link.seq += 1
         n = wire_encode(&frame, <uint8_t>(rt_load(&g.page.link_seq[i]) + link.seq), g.key, bare, MAX_FRAME)
         if n <= 0:
@@ -153,8 +171,8 @@ cdef void notice_begin(gate_t* g) noexcept nogil:
     """Called once, after all outputs were told to go off."""
     cdef int i
     g.give_up_ns = rt_now() + LONGEST_NS
-    for i in range(MAX_LINKS):
-        if g.link[i].kind == LINK_SERIAL:
+    for i in range(PORTS):
+        if is_line(&g.link[i]):
             g.link[i].size = 0
     if not g.identity_known or rt_load(&g.page.incarnation) == 0:
         start_stop_commands(g)
@@ -182,8 +200,8 @@ cdef void notice_go_on(gate_t* g) noexcept nogil:
     cdef int64_t now = rt_now()
     cdef int64_t ready
     cdef int i
-    for i in range(MAX_LINKS):
-        if g.link[i].fd >= 0 and g.link[i].kind == LINK_SERIAL and not g.link[i].gone:
+    for i in range(PORTS):
+        if g.link[i].fd >= 0 and is_line(&g.link[i]) and not g.link[i].gone:
             flush(g, &g.link[i])
     if g.notices_left <= 0 or now < g.next_notice_ns:
         return
@@ -198,7 +216,7 @@ cdef void notice_go_on(gate_t* g) noexcept nogil:
 
 cdef int pending(gate_t* g) noexcept nogil:
     cdef int i
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         if g.link[i].fd >= 0 and g.link[i].size and not g.link[i].gone:
             return 1
     return 0

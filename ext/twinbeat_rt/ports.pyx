@@ -6,7 +6,7 @@ waits here, and why the thread stamps each time it begins to wait.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from twinbeat_core.model cimport MAX_LINKS, frame_t
+from twinbeat_core.model cimport FRAME_DEATH, frame_t
 from twinbeat_core.codec cimport (
     MAX_WIRE, WIRE_BAD_TAG, WIRE_OK, WIRE_OTHER_PAIR, WIRE_SHORT, WIRE_UNKNOWN_VERSION, serial_feed,
     serial_reader_init, wire_decode,
@@ -17,8 +17,10 @@ from twinbeat_rt.sysapi cimport (
     rt_queued_out, rt_read, rt_recv_from, rt_ring_bell, rt_same_address, rt_send_to, rt_store, rt_store_i,
     rt_tty_block_empty, rt_write, sockaddr_storage,
 )
+from twinbeat_rt.arbiter cimport arbiter_ask, arbiter_hear, arbiter_query, arbiter_repeat
+from twinbeat_rt.shared cimport PORTS, VOTER_PORT
 from twinbeat_rt.worker cimport (
-    PORT_SLOTS, RX_SLOTS, TX_SLOTS, heard_t, io_t, packet_t, port_change_t, port_t, ring_empty, ring_full,
+    PORT_SLOTS, RX_SLOTS, TX_SLOTS, heard_t, notice_t, io_t, packet_t, port_change_t, port_t, ring_empty, ring_full,
     ring_put, ring_take, rt_t,
 )
 
@@ -30,6 +32,15 @@ cdef enum:
     CHUNK = 512
     DRIVER_BYTES = 1100          # two long frames; more in the driver would delay the gate's notice
     BREATH_NS = 2000000          # a flood must not hold a core at real-time priority
+
+
+cdef void keep_notice(rt_t* rt, int link, const uint8_t* data, int size, uint8_t source) noexcept nogil:
+    """As it came, for a third voter that asks for proof; each link has one reader."""
+    cdef notice_t* kept = &rt.notice[link]
+    kept.size = 0
+    kept.source = source
+    memcpy(kept.data, data, size)
+    kept.size = size
 
 
 cdef int read_frame(rt_t* rt, int link, const uint8_t* data, int size, heard_t* slot) noexcept nogil:
@@ -49,6 +60,8 @@ cdef int read_frame(rt_t* rt, int link, const uint8_t* data, int size, heard_t* 
         rt.count[link].short_frames += 1
     else:
         rt.count[link].bad_form += 1
+    if slot.code == WIRE_OK and slot.frame.kind == FRAME_DEATH:
+        keep_notice(rt, link, data, size, slot.frame.source)
     return slot.code == WIRE_OK or slot.code == WIRE_UNKNOWN_VERSION
 
 
@@ -122,8 +135,12 @@ cdef void send_tty(rt_t* rt, io_t* io) noexcept nogil:
         if port.fd >= 0:
             if port.out_size:
                 rt.count[packet.link].tx_dropped += 1
-            memcpy(port.out, packet.data, packet.size)
-            port.out_at, port.out_size, port.out_until_ns = 0, packet.size, packet.good_until_ns
+            if packet.link == VOTER_PORT:
+                port.out_size = arbiter_ask(rt, packet.data, packet.size, port.out)
+            else:
+                memcpy(port.out, packet.data, packet.size)
+                port.out_size = packet.size
+            port.out_at, port.out_until_ns = 0, packet.good_until_ns
             flush(rt, io, packet.link)
         ring_take(&io.tx)
 
@@ -168,7 +185,10 @@ cdef void read_tty(rt_t* rt, io_t* io, int link, uint32_t events) noexcept nogil
             size = serial_feed(&port.reader, data + n - left, left, &used)
             left -= used
             if size > 0:
-                heard += pass_on(rt, io, link, port.reader.frame, size, at)
+                if link == VOTER_PORT:
+                    heard += arbiter_hear(rt, port.reader.frame, size, at)
+                else:
+                    heard += pass_on(rt, io, link, port.reader.frame, size, at)
         if n < CHUNK and not thorough:
             break                        # there was no more; what comes now is a new edge
     rt.count[link].noise = port.noise_before + port.reader.noise
@@ -235,7 +255,7 @@ cdef void take_changes(rt_t* rt, io_t* io) noexcept nogil:
 
 cdef int pending(io_t* io) noexcept nogil:
     cdef int i
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         if io.port[i].out_size:
             return 1
     return 0
@@ -244,16 +264,30 @@ cdef int pending(io_t* io) noexcept nogil:
 cdef int wait_ms_of(io_t* io, int waiting) noexcept nogil:
     """How long the next wait may last: not at all while a port holds bytes that were not taken."""
     cdef int i
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         if io.port[i].unread and io.port[i].fd >= 0:
             return 0
     return RETRY_MS if waiting else io.wait_ms
 
 
+cdef void serve_arbiter(rt_t* rt, io_t* io) noexcept nogil:
+    """An ask that was not proven, once more with what has been heard since; a question now and then."""
+    cdef port_t* port = &io.port[VOTER_PORT]
+    cdef int size
+    if port.fd < 0 or port.out_size:
+        return
+    size = arbiter_repeat(rt, port.out)
+    if size <= 0:
+        size = arbiter_query(rt, rt_now(), port.out)
+    if size > 0:
+        port.out_at, port.out_size, port.out_until_ns = 0, size, rt_now() + rt.settings.third_grant_ns
+        flush(rt, io, VOTER_PORT)
+
+
 cdef void read_rest(rt_t* rt, io_t* io) noexcept nogil:
     """Ports whose last round ended at its bound, or that were plugged in just now."""
     cdef int i
-    for i in range(MAX_LINKS):
+    for i in range(PORTS):
         if io.port[i].unread and io.port[i].fd >= 0:
             read_tty(rt, io, i, 0)
 
@@ -292,14 +326,16 @@ cdef void loop(rt_t* rt, io_t* io, int serial) noexcept nogil:
         else:
             send_udp(rt, io)
         for i in range(n):
-            if tags[i] < MAX_LINKS and io.port[tags[i]].fd >= 0:
+            if tags[i] < PORTS and io.port[tags[i]].fd >= 0:
                 if serial:
                     read_tty(rt, io, <int>tags[i], events[i])
                 else:
                     read_udp(rt, io, <int>tags[i], events[i])
         if waiting:
-            for i in range(MAX_LINKS):
+            for i in range(PORTS):
                 flush(rt, io, i)
+        if serial and rt_load(&rt.arbiter.here):
+            serve_arbiter(rt, io)
         io.spins += rt_breathe(&breath, before_ns, after_ns, BREATH_NS)
     rt_store(&io.running, 0)
 

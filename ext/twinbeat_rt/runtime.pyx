@@ -1,5 +1,5 @@
 """The worker's face to Python: starts the real-time threads, hands descriptors over, passes messages both ways."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -8,19 +8,20 @@ import socket
 
 from twinbeat_core.failover cimport fill_event
 from twinbeat_core.machine cimport core_snapshot, core_snapshot_size
-from twinbeat_core.model cimport EV_START, KEY_BYTES, LINK_SERIAL, LINK_UDP, MAX_LINKS, event_t
+from twinbeat_core.model cimport EV_START, KEY_BYTES, LINK_SERIAL, LINK_UDP, event_t
 from twinbeat_core.settings cimport CoreSettings
+from twinbeat_core.votewire cimport VOTE_ROWS
 from twinbeat_rt.canary cimport canary_body
 from twinbeat_rt.decider cimport decider_body
 from twinbeat_rt.figures cimport figures_of
 from twinbeat_rt.gate cimport Gate
-from twinbeat_rt.handover cimport fill_output, fill_port
+from twinbeat_rt.handover cimport fill_identity, fill_output, fill_port
 from twinbeat_rt.inbox cimport translate
 from twinbeat_rt.making cimport close_descriptors, make_core, make_descriptors, make_threads_known
 from twinbeat_rt.ports cimport read_frame, tty_body, udp_body
 from twinbeat_rt.recorder cimport take_bytes
 from twinbeat_rt.shared cimport (
-    MAX_PEERS, SETUP_IDENTITY, SETUP_LINK, SETUP_REALTIME, SETUP_SAFE, setup_answer_t, setup_t,
+    LINK_VOTER, MAX_PEERS, PORTS, SETUP_LINK, SETUP_REALTIME, SETUP_SAFE, VOTER_PORT, setup_answer_t, setup_t,
 )
 from twinbeat_rt.sysapi cimport (
     pthread_join, rt_drain8, rt_limit_rt_time, rt_load, rt_lock_memory, rt_now, rt_ring_bell, rt_sleep_ns, rt_store,
@@ -59,7 +60,7 @@ cdef class Runtime:
     cdef readonly int notify_fd
     cdef list early_warnings
     cdef bint lock_memory, started, stopped, outputs_set
-    cdef uint64_t seen_fault[MAX_LINKS]
+    cdef uint64_t seen_fault[PORTS]
 
     def __cinit__(self, Gate gate not None, CoreSettings settings not None, bytes key not None, *, bint fifo=True,
                   bint lock_memory=True, int zombie_ms=2000, int record_bytes=4 << 20):
@@ -92,18 +93,7 @@ cdef class Runtime:
 
     def _introduce(self):
         cdef setup_t message
-        cdef int64_t wait_ns
-        cdef int i
-        memset(&message, 0, sizeof(setup_t))
-        message.kind = SETUP_IDENTITY
-        message.pair_id, message.config_digest = self.rt.settings.pair_id, self.rt.settings.config_digest
-        message.self_node, message.node_count = self.rt.settings.self_node, self.rt.settings.node_count
-        message.group_count = self.rt.settings.group_count
-        memcpy(message.key, self.rt.key, KEY_BYTES)
-        for i in range(self.rt.settings.group_count):
-            wait_ns = max(0, self.rt.settings.group[i].release_ns - self.rt.settings.group[i].make_ns)
-            # Real time, counted by a clock that may run fast.
-            message.wait_ns[i] = wait_ns + (wait_ns * self.rt.settings.drift_ppm + 999999) // 1000000
+        fill_identity(&message, self.rt)
         self.gate.ask(&message, -1)
 
     # ------------------------------------------------------------ outputs and ports
@@ -139,6 +129,28 @@ cdef class Runtime:
         self._check_link(link, LINK_SERIAL, "serial")
         self._change_port(&self.rt.tty, link, fd, socket.AF_UNSPEC, [])
 
+    def set_arbiter(self, int fd, uint32_t voter, uint16_t grant_ms) -> None:
+        """Give the arbiter's port to the tty thread: asks go to it and votes come from it without Python.
+
+        `voter`: the id it must answer with; `grant_ms`: how long a promise is asked for. fd -1 takes the port away.
+        Raises ValueError where the configuration has no third voter or too many groups for one frame.
+        """
+        if not self.rt.settings.third_voter:
+            raise ValueError("these settings have no third voter")
+        if self.rt.settings.group_count > VOTE_ROWS:
+            raise ValueError(f"{self.rt.settings.group_count} groups; an arbiter serves at most {VOTE_ROWS}")
+        self.rt.arbiter.voter, self.rt.arbiter.grant_ms = voter, grant_ms
+        rt_store(&self.rt.arbiter.here, 1)
+        self._change_port(&self.rt.tty, VOTER_PORT, fd, socket.AF_UNSPEC, [])
+
+    def death_notice(self, int node) -> bytes:
+        """The newest death notice of that node's gate as it came, signed; empty when none has come."""
+        cdef int i
+        for i in range(self.rt.settings.link_count):
+            if self.rt.notice[i].size and self.rt.notice[i].source == node:
+                return (<char*>self.rt.notice[i].data)[:self.rt.notice[i].size]
+        return b""
+
     def set_udp(self, int link, int fd, list peers not None) -> None:
         """Give a bound UDP socket and the peers' numeric addresses [(host, port)] to the UDP thread."""
         self._check_link(link, LINK_UDP, "udp")
@@ -158,7 +170,7 @@ cdef class Runtime:
         cdef port_change_t change
         cdef setup_t message
         fill_port(&change, &message, link, fd, family, peers)
-        message.link_kind = self.rt.settings.link[link].kind
+        message.link_kind = LINK_VOTER if link == VOTER_PORT else self.rt.settings.link[link].kind
         self.gate.ask(&message, fd)
         if ring_full(&io.change, PORT_SLOTS):
             raise GateError(f"link {link}: its thread takes no changes")
@@ -211,7 +223,7 @@ cdef class Runtime:
     def _start_threads(self):
         cdef int64_t until
         kinds = [self.rt.settings.link[i].kind for i in range(self.rt.settings.link_count)]
-        cdef bint tty = LINK_SERIAL in kinds
+        cdef bint tty = LINK_SERIAL in kinds or rt_load(&self.rt.arbiter.here)
         cdef bint udp = LINK_UDP in kinds
         cdef int failed = rt_thread(&self.rt.canary.thread, canary_body, self.rt)
         if tty and not failed:
@@ -296,14 +308,15 @@ cdef class Runtime:
         cdef int i
         cdef uint64_t now
         cdef setup_t message
-        for i in range(self.rt.settings.link_count):
+        for i in range(PORTS):
             now = rt_load(&self.rt.tty.fault[i])
             if now == self.seen_fault[i]:
                 continue
             self.seen_fault[i] = now
             out.append(SerialFault(i, now >> 32))
             memset(&message, 0, sizeof(setup_t))
-            message.kind, message.link, message.link_kind = SETUP_LINK, i, LINK_SERIAL
+            message.kind, message.link = SETUP_LINK, i
+            message.link_kind = LINK_VOTER if i == VOTER_PORT else LINK_SERIAL
             try:
                 self.gate.ask(&message, -1)      # else the gate's copy keeps the device's name in use
             except GateError as error:

@@ -17,6 +17,9 @@ cdef enum:
     ARGV_WORDS = 32
     MAX_PEERS = 8
     MAX_HELD = 4
+    VOTER_PORT = 8           # the arbiter's port, beside those of the links
+    PORTS = 9
+    LINK_VOTER = 9           # its kind
 
 cdef enum:                   # why the gate changed a level
     WHY_ORDER = 0
@@ -231,5 +234,5 @@ ctypedef struct gate_t:
     int32_t held[MAX_HELD]
     group_t group[MAX_GROUPS]
     output_t output[MAX_OUTPUTS]
-    notice_link_t link[MAX_LINKS]
+    notice_link_t link[PORTS]
     setup_t setup

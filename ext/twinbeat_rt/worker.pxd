@@ -7,8 +7,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from twinbeat_core.machine cimport core_t
 from twinbeat_core.model cimport KEY_BYTES, MAX_GROUPS, MAX_LINKS, effects_t, event_t, frame_t, settings_t
-from twinbeat_core.codec cimport MAX_WIRE, serial_reader_t
-from twinbeat_rt.shared cimport MAX_PEERS, histogram_t, setup_t, shared_t
+from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, serial_reader_t
+from twinbeat_core.votewire cimport VOTE_ASK_BYTES, VOTE_TOLD_BYTES, vote_row_t
+from twinbeat_rt.shared cimport MAX_PEERS, PORTS, histogram_t, setup_t, shared_t
 from twinbeat_rt.sysapi cimport pthread_t, rt_load, rt_store, sockaddr_storage
 
 cdef enum:
@@ -18,6 +19,7 @@ cdef enum:
     NOTE_SLOTS = 2048
     SEND_SLOTS = 128
     PORT_SLOTS = 16
+    VOTE_SLOTS = 64
 
 ctypedef struct ring_t:
     uint64_t head
@@ -111,14 +113,14 @@ ctypedef struct io_t:            # one receiving and sending thread
     int64_t stamp_ns             # when it last began to wait
     uint64_t attached            # ports with a descriptor
     uint64_t spins
-    uint64_t fault[MAX_LINKS]    # errno * 2^32 + count: Python sees each change
+    uint64_t fault[PORTS]        # errno * 2^32 + count: Python sees each change
     ring_t rx
     ring_t tx
     ring_t change
     heard_t rx_slot[RX_SLOTS]
     packet_t tx_slot[TX_SLOTS]
     port_change_t change_slot[PORT_SLOTS]
-    port_t port[MAX_LINKS]
+    port_t port[PORTS]
 
 ctypedef struct canary_t:
     pthread_t thread
@@ -139,6 +141,45 @@ ctypedef struct recorder_t:
     int64_t next_snapshot_ns
     uint64_t want_snapshot       # Python
     uint64_t have_snapshot       # decider
+
+ctypedef struct vote_slot_t:
+    int64_t at_ns
+    uint64_t stamp
+    vote_row_t row
+
+ctypedef struct notice_t:        # the newest death notice of a link, as it came: signed, so it can be passed on
+    int32_t size
+    uint8_t source
+    uint8_t data[MAX_FRAME]
+
+ctypedef struct arbiter_t:       # the client of the arbiter: the decider writes asks, the tty thread all the rest
+    uint64_t here                # 1: the third voter is an arbiter, served here
+    uint32_t voter               # its id
+    uint16_t grant_ms
+    int32_t ask_bytes            # decider: the ask and the return under construction
+    int32_t return_bytes
+    uint8_t ask[VOTE_ASK_BYTES]
+    uint8_t back[VOTE_ASK_BYTES]
+    # -------- tty thread
+    uint32_t life                # of the newest answer
+    uint32_t clock
+    uint64_t again_stamp         # this ask was repeated once
+    int32_t last_bytes
+    uint8_t last[VOTE_ASK_BYTES]
+    int64_t query_at_ns
+    int64_t heard_at_ns
+    uint32_t voter_heard         # the id that answers, right or wrong
+    uint16_t heard_ms            # since it heard the other gateway, then
+    uint8_t contacts[MAX_GROUPS]
+    uint8_t code[MAX_GROUPS]     # what it answered last for the group
+    int64_t row_at_ns[MAX_GROUPS]
+    uint8_t told[VOTE_TOLD_BYTES]
+    uint64_t told_count
+    uint64_t asks, queries, repeats
+    uint64_t answers, promises, refusals, unproven, abstains
+    uint64_t bad_form, other_voter, other_pair, other_node, wrong_side, no_group
+    uint64_t lives               # starts seen
+    histogram_t round_trip
 
 ctypedef struct rt_t:
     settings_t settings
@@ -173,7 +214,11 @@ ctypedef struct rt_t:
     note_t note_slot[NOTE_SLOTS]
     ring_t send
     packet_t send_slot[SEND_SLOTS]
-    link_count_t count[MAX_LINKS]
+    link_count_t count[PORTS]
+    arbiter_t arbiter
+    ring_t vote                  # from the tty thread
+    vote_slot_t vote_slot[VOTE_SLOTS]
+    notice_t notice[PORTS]
     uint64_t order_number[MAX_GROUPS]
     event_t ev
     effects_t fx
