@@ -24,6 +24,7 @@ from twinbeat.config_schema import (
     NodeConfig,
     PairConfig,
     SerialLink,
+    ThirdVoter,
     TimingConfig,
     UdpLink,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "NodeConfig",
     "PairConfig",
     "SerialLink",
+    "ThirdVoter",
     "TimingConfig",
     "UdpLink",
     "core_settings",
@@ -72,6 +74,7 @@ class Config(Struct, frozen=True, kw_only=True):
     agent: AgentConfig
     digest: int
     pair_id: int
+    third_voter: ThirdVoter | None = None
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -148,6 +151,7 @@ def load_config(path: str | Path, node: str | None = None, *, any_node: bool = F
         agent=tables.agent,
         digest=config_digest(tables),
         pair_id=pair_id_of(tables.pair.name),
+        third_voter=tables.third_voter,
     )
 
 

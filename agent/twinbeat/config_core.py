@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from twinbeat.config_schema import LinkConfig, MqttLink, SerialLink
+from twinbeat.config_schema import ArbiterVoter, LinkConfig, MqttLink, SerialLink
 from twinbeat.errors import ConfigError
 from twinbeat.wire_load import frame_ms
 from twinbeat_core.errors import SettingsError
@@ -65,12 +65,41 @@ def core_settings(cfg: Config, *, realtime: bool | None = None) -> Settings:
         mistake_exp=timing.mistake_exp,
         lonely_start_ms=max(group.lonely_start_ms for group in cfg.groups),
         grant_max_ms=timing.grant_max_ms,
+        **third_settings(cfg),
     )
     try:
         settings.compile()
     except SettingsError as error:
         raise ConfigError([f"{cfg.path}: {in_words_of_file(cfg, problem)}" for problem in error.problems]) from None
     return settings
+
+
+class ThirdSettings(TypedDict, total=False):
+    """What the core's settings say of the third voter."""
+
+    third_voter: bool
+    third_period_ms: float
+    third_missed: int
+    third_rtt_ms: float
+    third_reask_ms: float
+    third_grant_ms: float | None
+
+
+def third_settings(cfg: Config) -> ThirdSettings:
+    """The third voter with its pace; nothing where the pair has none."""
+    voter = cfg.third_voter
+    if voter is None:
+        return {}
+    is_arbiter = isinstance(voter, ArbiterVoter)
+    return {
+        "third_voter": True,
+        "third_period_ms": voter.renew_ms or 0.0,
+        "third_missed": voter.missed,
+        "third_rtt_ms": voter.rtt_ms,
+        # A cable loses little and answers at once; a network is asked again once the answer is overdue.
+        "third_reask_ms": min(2.0, voter.rtt_ms) if is_arbiter else voter.rtt_ms,
+        "third_grant_ms": voter.grant_ms,
+    }
 
 
 def link_settings(cfg: Config, link: LinkConfig) -> LinkSettings:
@@ -105,6 +134,7 @@ def group_settings(cfg: Config, group: GroupConfig) -> GroupSettings:
         rank=tuple(order.index(name) for name in cfg.node_names),
         release_ms=group.release_ms,
         make_ms=group.make_ms,
+        gated=any(output.__struct_config__.tag == "arbiter" for output in group.outputs),
     )
 
 

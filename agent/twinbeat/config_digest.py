@@ -17,8 +17,11 @@ def hash16(data: bytes) -> int:
 
 
 def pair_id_of(name: str) -> int:
-    """The pair's number in frames, 0..65535; a foreign pair's frames are told apart by it and by the key."""
-    return hash16(b"twinbeat pair " + name.encode("utf-8"))
+    """The pair's number in frames, 1..65535; a foreign pair's frames are told apart by it and by the key.
+
+    Not 0: an arbiter with pair 0 serves any.
+    """
+    return hash16(b"twinbeat pair " + name.encode("utf-8")) or 1
 
 
 def plain(value: object) -> Any:
@@ -60,4 +63,6 @@ def config_digest(tables: Tables) -> int:
         "groups": plain(tables.groups),
         "timing": plain(tables.timing),
     }
+    if tables.third_voter is not None:
+        data["third_voter"] = plain(tables.third_voter)
     return hash16(json.dumps(data, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode("ascii"))

@@ -14,6 +14,7 @@ from twinbeat.config_schema import (
     LinkConfig,
     NodeConfig,
     PairConfig,
+    ThirdVoter,
     TimingConfig,
 )
 from twinbeat_core.errors import TwinbeatError
@@ -52,6 +53,7 @@ class Tables(Struct, frozen=True, kw_only=True):
     groups: tuple[GroupConfig, ...]
     timing: TimingConfig
     agent: AgentConfig
+    third_voter: ThirdVoter | None = None
 
 
 def load_file(data: dict[str, Any], reader: Reader) -> Tables | None:
@@ -65,11 +67,11 @@ def load_file(data: dict[str, Any], reader: Reader) -> Tables | None:
     nodes = load_nodes(data.get("node"), reader)
     links = load_links(data.get("link"), reader)
     groups = load_groups(data.get("group"), reader)
-    if "third_voter" in data:
-        refuse_third_voter(data["third_voter"], reader)
+    third_voter = load_third_voter(data, reader)
     if reader.problems or pair is None or timing is None or agent is None:
         return None
-    return Tables(pair=pair, nodes=nodes, links=tuple(links), groups=tuple(groups), timing=timing, agent=agent)
+    return Tables(pair=pair, nodes=nodes, links=tuple(links), groups=tuple(groups), timing=timing, agent=agent,
+                  third_voter=third_voter)
 
 
 def load_single(data: dict[str, Any], name: str, cls: type[S], reader: Reader) -> S | None:
@@ -176,21 +178,13 @@ def typed(table: dict[str, Any], place: str, types: dict[str, type[Any]], reader
     return kind
 
 
-def refuse_third_voter(value: object, reader: Reader) -> None:
-    """A third voter is not in this version; a wrong type is still told apart from a right one."""
-    table = reader.table(value, "[third_voter]")
-    if table is None:
-        return
-    kind = table.get("type")
-    if kind in THIRD_VOTER_TYPES:
-        reader.add(
-            "[third_voter]",
-            f'type = "{kind}" is not in this version of twinbeat; remove the table: the pair votes with two, '
-            'and lone = "hold" is the choice without two drivers',
-        )
-    elif kind is None:
-        known = ", ".join(map(toml_text, THIRD_VOTER_TYPES))
-        reader.add("[third_voter]", f'key "type" is missing; it takes one of {known}')
-    else:
-        hint = suggestion(str(kind), THIRD_VOTER_TYPES, "types")
-        reader.add("[third_voter]", f"type = {toml_text(kind)} is unknown; {hint}")
+def load_third_voter(data: dict[str, Any], reader: Reader) -> ThirdVoter | None:
+    """The [third_voter] table, where there is one."""
+    if "third_voter" not in data:
+        return None
+    place = "[third_voter]"
+    table = reader.table(data["third_voter"], place)
+    kind = typed(table, place, THIRD_VOTER_TYPES, reader) if table is not None else None
+    if table is None or kind is None:
+        return None
+    return reader.struct(table, THIRD_VOTER_TYPES[kind], place, "third_voter")

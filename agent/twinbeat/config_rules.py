@@ -27,6 +27,8 @@ PORT_MAX = 65535
 
 def check_rules(tables: Tables, reader: Reader) -> None:
     """Note every rule that the tables break."""
+    from twinbeat.config_rules_voter import check_third_voter
+
     check_nodes(tables, reader)
     if len(tables.nodes) != NODES_IN_A_PAIR:
         return  # the rules below would only repeat it for every port
@@ -42,6 +44,7 @@ def check_rules(tables: Tables, reader: Reader) -> None:
             check_udp(tables, link, place, reader)
     check_link_twins(tables.links, reader)
     check_groups(tables, reader)
+    check_third_voter(tables, reader)
 
 
 def check_nodes(tables: Tables, reader: Reader) -> None:

@@ -123,7 +123,61 @@ class AgentConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     zombie_ms: Annotated[int, Meta(ge=500, le=60000)] = 2000
 
 
-THIRD_VOTER_TYPES = ("arbiter", "witness", "zookeeper")
+class ArbiterVoter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """[third_voter] with type = "arbiter": a microcontroller between the gateways, a serial port to each."""
+
+    type: Literal["arbiter"]
+    port: Text
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
+    baud: Annotated[int, Meta(ge=1200, le=4000000)] = 921600
+    renew_ms: Annotated[float, Meta(ge=5, le=1000)] | None = None
+    missed: Missed = 3
+    rtt_ms: RoundTripMs = 3.0
+    grant_ms: Annotated[int, Meta(ge=10, le=2000)] | None = None
+
+
+class WitnessVoter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """[third_voter] with type = "witness": `twinbeat witness` on another machine, reached over a broker."""
+
+    type: Literal["witness"]
+    witness: Name
+    broker: Text
+    user: Text | None = None
+    password_file: Text | None = None
+    ca: Text | None = None
+    cert: Text | None = None
+    key: Text | None = None
+    renew_ms: Annotated[float, Meta(ge=20, le=20000)] = 1000.0
+    missed: Missed = 3
+    rtt_ms: RoundTripMs = 100.0
+    grant_ms: Annotated[int, Meta(ge=50, le=60000)] | None = None
+    keepalive_s: Annotated[int, Meta(ge=1, le=300)] = 5
+
+
+class ZookeeperVoter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """[third_voter] with type = "zookeeper": one znode per group in an ensemble that runs already."""
+
+    type: Literal["zookeeper"]
+    hosts: Text
+    path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._-]*)+$")] = "/twinbeat"
+    user: Text | None = None
+    password_file: Text | None = None
+    ca: Text | None = None
+    cert: Text | None = None
+    key: Text | None = None
+    session_ms: Annotated[int, Meta(ge=1000, le=60000)] = 6000
+    renew_ms: Annotated[float, Meta(ge=100, le=20000)] = 1000.0
+    missed: Missed = 3
+    rtt_ms: RoundTripMs = 200.0
+    grant_ms: Annotated[int, Meta(ge=500, le=60000)] | None = None
+
+
+ThirdVoter = ArbiterVoter | WitnessVoter | ZookeeperVoter
+THIRD_VOTER_TYPES: dict[str, type[ArbiterVoter] | type[WitnessVoter] | type[ZookeeperVoter]] = {
+    "arbiter": ArbiterVoter,
+    "witness": WitnessVoter,
+    "zookeeper": ZookeeperVoter,
+}
 
 LATER_VALUES: dict[tuple[str, str], tuple[str, ...]] = {
     ("group", "mode"): ("hot-hot", "hot-spare"),

@@ -25,7 +25,15 @@ from twinbeat.run_lock import NodeLock
 from twinbeat.run_log import start_log
 from twinbeat.run_loop import Loop, Signals, boottime_ns
 from twinbeat.run_node import NodeAgent, Parts
-from twinbeat.run_open import OpenedOutputs, broker_options, make_brokers, names_of, open_outputs, open_ports
+from twinbeat.run_open import (
+    OpenedOutputs,
+    broker_options,
+    make_brokers,
+    names_of,
+    open_outputs,
+    open_ports,
+    serial_opener,
+)
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
 from twinbeat.run_rescue import switch_off
@@ -33,6 +41,8 @@ from twinbeat.run_stop import PlannedStop
 from twinbeat.run_twin import LOOK_S, TwinWatch
 from twinbeat.run_types import GateLike, RuntimeLike
 from twinbeat.run_verbs import Verbs
+from twinbeat.run_voter import LOOK_S as VOTER_LOOK_S
+from twinbeat.run_voter import attach_contacts, open_third_voter
 from twinbeat.sdnotify import Notifier
 from twinbeat.slow_outputs import SlowOutputs
 from twinbeat.store import Store
@@ -143,7 +153,12 @@ class Session:
         )
         outputs = self._outputs(rt)
         serials, warnings = open_ports(cfg, rt, self._gate.pid, loop.call_threadsafe)
-        for port in serials.values():
+        voter = open_third_voter(
+            cfg, rt, key, settings.third_grant_ms, opened.incarnation, serial_opener(self._gate.pid),
+            loop.call_threadsafe,
+        )
+        attach_contacts(outputs.drivers, voter)
+        for port in [*serials.values(), *([voter.port] if voter and voter.port else [])]:
             self._leave.callback(port.stop)
         telemetry = Telemetry(cfg.pair.name, cfg.node, opened.starts)
         links = make_brokers(brokers, rt, lambda link, up: self._broker_changed(rt, link, up), telemetry.will())
@@ -165,6 +180,7 @@ class Session:
             notifier=Notifier(),
             serials=serials,
             brokers=links,
+            voter=voter,
             warnings=[*outputs.warnings, *warnings, *([opened.warning] if opened.warning else [])],
         )
         agent = NodeAgent(parts, lambda agent: self._verdicts(agent, telemetry, files))
@@ -230,6 +246,7 @@ class Session:
         agent.begin()
         twins = TwinWatch(self._names, cfg.pair.name, agent.events, parts.warnings)
         loop.call_every(LOOK_S, lambda: twins.look(agent.core_view))
+        self._begin_voter(agent)
         for broker in parts.brokers.values():
             broker.start()
         parts.telemetry.attach(list(parts.brokers.values()))
@@ -247,6 +264,15 @@ class Session:
         gc.collect()
         gc.freeze()
         parts.notifier.ready("listening")
+
+    def _begin_voter(self, agent: NodeAgent) -> None:
+        voter = agent.parts.voter
+        if voter is None:
+            return
+        voter.tell = agent.events.add
+        self._loop.call_every(VOTER_LOOK_S, voter.look)
+        if voter.client is not None:
+            voter.client.start()
 
     def _stop_once(self, rt: RuntimeLike, planned: bool = False) -> None:
         """End the real-time part: planned, or because of a fault, which for the gate is like the agent's death."""
@@ -267,6 +293,8 @@ class Session:
         self._loop.watch(parts.rt.notify_fd, None)
         for broker in parts.brokers.values():
             broker.stop(parts.telemetry.farewell(), limit_s)
+        if parts.voter is not None and parts.voter.client is not None:
+            parts.voter.client.stop()
         self._stop_once(parts.rt, planned=not agent.failure)
         parts.files.close(limit_s)
         parts.disk.close(limit_s)

@@ -14,6 +14,7 @@ from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
 from twinbeat.run_types import GateLike, MqttLike, RuntimeLike
 from twinbeat.run_view import OWNING, driver_of, evidence
+from twinbeat.run_voter import VOTER_PORT, ThirdVoter
 from twinbeat.run_words import LEVELS, Names, Reported, cause_name, code_name, sentence
 from twinbeat.sdnotify import Notifier
 from twinbeat.slow_outputs import SlowOutputs
@@ -48,6 +49,7 @@ class Parts:
     notifier: Notifier
     serials: dict[int, SerialPort] = field(default_factory=dict)
     brokers: dict[int, MqttLike] = field(default_factory=dict)
+    voter: ThirdVoter | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -81,6 +83,9 @@ class NodeAgent:
             "Warned": lambda message: self.events.add("WARNING", message.text, logging.WARNING),
             "RecordingDue": self._recording_due,
         }
+        if parts.voter is not None:
+            self._handlers["AskVoter"] = parts.voter.ask
+            self._handlers["ReturnPromise"] = parts.voter.give_back
 
     def begin(self) -> None:
         """Watch the real-time part and start the timers."""
@@ -130,6 +135,8 @@ class NodeAgent:
             if report.node == State.ACTIVE:
                 self.parts.loop.call_later(ROLE_SETTLE_S, lambda: self._role_lost(report.group, report.epoch))
             self.parts.loop.call_later(ROLE_SETTLE_S, lambda: self._remember_driver(report.group))
+        elif report.code == ReportCode.RP_PEER_DEAD and self.parts.voter is not None:
+            self.parts.voter.peer_dead(report.node, report.value)
         elif report.code == ReportCode.RP_HANDOVER_REFUSED:
             self.refusals[report.group] = report
 
@@ -154,7 +161,8 @@ class NodeAgent:
             self.events.add("OUTPUT", text, logging.ERROR, message.at_ns)
 
     def _serial_fault(self, message: Any) -> None:
-        port = self.parts.serials.get(message.link)
+        voter = self.parts.voter
+        port = voter.port if message.link == VOTER_PORT and voter else self.parts.serials.get(message.link)
         if port is not None:
             port.fault(message.errno)
 

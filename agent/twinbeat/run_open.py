@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twinbeat.config import Config, MqttLink, SerialLink, UdpLink
+from twinbeat.config_schema import WitnessVoter
 from twinbeat.errors import DeviceError
 from twinbeat.links.serial import SerialPort
 from twinbeat.run_types import MqttLike, RuntimeLike
@@ -125,34 +126,40 @@ def serial_opener(gate_pid: int) -> Callable[[str, int], int]:
 
 def broker_options(cfg: Config) -> dict[int, tuple[MqttOptions, ssl.SSLContext | None]]:
     """The brokers by link, with passwords read and certificates loaded. Raises KeyFileError."""
-    found: dict[int, tuple[MqttOptions, ssl.SSLContext | None]] = {}
-    for number, link in enumerate(cfg.links):
-        if not isinstance(link, MqttLink):
-            continue
-        from twinbeat.config_rules import split_broker
-        from twinbeat.links.mqtt_options import MqttOptions, read_password, tls_context
+    return {
+        number: broker_of(cfg, link, number, cfg.link_name(number))
+        for number, link in enumerate(cfg.links)
+        if isinstance(link, MqttLink)
+    }
 
-        host, port, tls = split_broker(link.broker)
-        paths = [None if path is None else str(cfg.resolve(path)) for path in (link.ca, link.cert, link.key)]
-        options = MqttOptions(
-            link=number,
-            name=cfg.link_name(number),
-            pair=cfg.pair.name,
-            node=cfg.node,
-            host=host,
-            port=port,
-            tls=tls,
-            user=link.user,
-            password=read_password(str(cfg.resolve(link.password_file))) if link.password_file else None,
-            ca=paths[0],
-            cert=paths[1],
-            key=paths[2],
-            period_ms=link.period_ms,
-            expiry_s=link.expiry_s,
-            keepalive_s=link.keepalive_s,
-        )
-        found[number] = (options, tls_context(options))
-    return found
+
+def broker_of(
+    cfg: Config, table: MqttLink | WitnessVoter, number: int, name: str
+) -> tuple[MqttOptions, ssl.SSLContext | None]:
+    """One broker as a table of the file names it. Raises KeyFileError."""
+    from twinbeat.config_rules import split_broker
+    from twinbeat.links.mqtt_options import MqttOptions, read_password, tls_context
+
+    host, port, tls = split_broker(table.broker)
+    ca, cert, key = (None if path is None else str(cfg.resolve(path)) for path in (table.ca, table.cert, table.key))
+    options = MqttOptions(
+        link=number,
+        name=name,
+        pair=cfg.pair.name,
+        node=cfg.node,
+        host=host,
+        port=port,
+        tls=tls,
+        user=table.user,
+        password=read_password(str(cfg.resolve(table.password_file))) if table.password_file else None,
+        ca=ca,
+        cert=cert,
+        key=key,
+        period_ms=table.period_ms if isinstance(table, MqttLink) else table.renew_ms,
+        expiry_s=table.expiry_s if isinstance(table, MqttLink) else 1,
+        keepalive_s=table.keepalive_s,
+    )
+    return options, tls_context(options)
 
 
 def make_brokers(

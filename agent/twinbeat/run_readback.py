@@ -80,7 +80,7 @@ class ReadBack:
 def senses(driver: Output[Any]) -> bool:
     """Whether a driver can tell the contact's level."""
     try:
-        return driver.read_back() is not None
+        return driver.senses_later or driver.read_back() is not None
     except TwinbeatError:
         return True
 

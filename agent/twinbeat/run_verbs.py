@@ -95,9 +95,10 @@ class Verbs:
                 "groups": groups_status(core, self._names),
                 "peers": peers_status(core, self._names),
                 "links": links,
+                "third_voter": agent.parts.voter.describe() if agent.parts.voter else None,
                 "outputs": self._outputs(),
                 "warnings": agent.parts.warnings,
-                "realtime": {key: value for key, value in raw.items() if raw is not core and key != "core"},
+                "realtime": {key: value for key, value in raw.items() if raw is not core and key not in ("core", "arbiter")},
                 "counters": self._counters(),
             }
         )

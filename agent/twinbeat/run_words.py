@@ -50,6 +50,7 @@ CAUSES: dict[int, str] = {
     Cause.CAUSE_OUTPUT_FAULT: "an output failed or its read-back disagrees",
     Cause.CAUSE_OFF: "its outputs are off",
     Cause.CAUSE_STOP: "planned stop of the agent",
+    Cause.CAUSE_THIRD_LOST: "the arbiter that gates its outputs did not hear it any more, but the other",
     Cause.CAUSE_SELF_LATE: "its authority ran out while this node was not running",
 }
 
