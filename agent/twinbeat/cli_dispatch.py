@@ -20,6 +20,8 @@ EXIT_INTERRUPTED = 130
 PASSED_ON = {
     "demo": "twinbeat.demo",
     "bench": "twinbeat.bench",
+    "arbiter": "twinbeat.arbiter.command",
+    "witness": "twinbeat.witness",
     "sim": "twinbeat.sim.command",
     "verify": "twinbeat.sim.verify_command",
     "prove": "twinbeat.sim.prove_command",

@@ -14,6 +14,8 @@ CONFIG_PATH = "/etc/twinbeat/twinbeat.toml"
 
 
 PASSED_ON = {
+    "arbiter": "put the firmware on the arbiter's board, show its state, try it",
+    "witness": "the third vote of many pairs in one process, over a broker",
     "demo": "two agents on this machine, one wire, one fault: watch what happens",
     "sim": "run a scenario or a campaign of random faults in virtual time",
     "verify": "try every fault on your own configuration; judge against its outage budget",
