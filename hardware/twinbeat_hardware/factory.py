@@ -6,13 +6,14 @@ from typing import Any, assert_never
 
 import msgspec
 
+from .arbiter import ArbiterOutput
 from .errors import OutputSpecError
 from .gpio import GpioOutput
 from .hook import HookOutput
 from .mock import MockOutput
 from .output import Output, OutputPlace
 from .serial_relay import SerialRelayOutput
-from .spec import GpioSpec, HookSpec, MockSpec, OutputSpec, SerialRelaySpec, SystemdSpec
+from .spec import ArbiterSpec, GpioSpec, HookSpec, MockSpec, OutputSpec, SerialRelaySpec, SystemdSpec
 from .systemd import SystemdOutput
 
 
@@ -27,6 +28,8 @@ def build_output(spec: OutputSpec, place: OutputPlace) -> Output[Any]:
             return HookOutput(spec, place)
         case SystemdSpec():
             return SystemdOutput(spec, place)
+        case ArbiterSpec():
+            return ArbiterOutput(spec, place)
         case MockSpec():
             return MockOutput(spec, place)
         case _:

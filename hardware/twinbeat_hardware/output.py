@@ -57,6 +57,8 @@ class Output(ABC, Generic[SpecT]):
     """One output of one group. See the contract at the head of this file. Not for use from several threads at once."""
 
     kind: str
+    senses_later = False
+    """True: `read_back` may know nothing yet and still sense a contact later."""
 
     def __init__(self, spec: SpecT, place: OutputPlace) -> None:
         self.spec = spec

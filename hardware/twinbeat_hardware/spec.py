@@ -30,6 +30,8 @@ READBACK_SELF = "self"
 
 LCUS_CHANNELS = {"lcus-1": 1, "lcus-2": 2, "lcus-4": 4, "lcus-8": 8}
 """Built-in boards: A0, channel, state, sum of the three, at 9600 baud."""
+ARBITER_GROUPS = 8
+"""Groups whose contacts an arbiter can report: what a board with relays has at most."""
 
 _HEX_PAIRS = re.compile(r"[0-9A-Fa-f]{2}")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_\\@.][A-Za-z0-9:_\\@.-]*")
@@ -208,6 +210,23 @@ class SystemdSpec(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True
         return self.name or self.unit
 
 
+class ArbiterSpec(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="arbiter"):
+    """A contact on the arbiter's board: closed for whom the arbiter promised the group to. Needs the arbiter itself."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.exit == "hold":
+            raise OutputSpecError(
+                'exit = "hold" is refused: the arbiter opens the contact when its promise ends, whatever the agent '
+                'leaves behind; write exit = "off" or take the key out'
+            )
+
+    @property
+    def label(self) -> str:
+        """Short name for messages when `name` is empty."""
+        return self.name or "contact"
+
+
 class MockSpec(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="mock"):
     """An output that switches nothing and remembers what it was told, for tests and first trials.
 
@@ -234,7 +253,7 @@ class MockSpec(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, t
         return self.name or "mock"
 
 
-OutputSpec: TypeAlias = GpioSpec | SerialRelaySpec | HookSpec | SystemdSpec | MockSpec
+OutputSpec: TypeAlias = GpioSpec | SerialRelaySpec | HookSpec | SystemdSpec | ArbiterSpec | MockSpec
 
 
 def switch_off_ms(spec: OutputSpec) -> float:

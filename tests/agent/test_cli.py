@@ -157,7 +157,7 @@ def test_check_shows_everything_although_the_key_is_bad(tmp_path: Path) -> None:
         (("[node.gw-b]", "[node.gw-a]"), 'there are two nodes with the name "gw-a"'),
         (("period_ms = 10\n", "period_ms = 10\nbaud = 9600\n"), "baud = 9600 is too slow for period_ms = 10"),
         (('port = "cross"', 'port = "nowhere"'), '[[link]] 1: port = "nowhere" is not defined in any [node.*]'),
-        (("[pair]", '[third_voter]\ntype = "witness"\n[pair]'), 'type = "witness" is not in this version of twinbeat'),
+        (("[pair]", '[third_voter]\ntype = "witnes"\n[pair]'), 'type = "witnes" is unknown; did you mean "witness"?'),
         (('board = "lcus-1"', 'on = "XY"\noff = "00"'), '[[group]] 1, output 1: on = "XY"'),
         (("[pair]", "[pair"), "line 1, column "),
     ],

@@ -66,9 +66,8 @@ ONE_FAULT = [
     (GROUP, GROUP + '\nfailback = "after: 10min"', '[[group]] 1: failback = "after: 10min" is not in this version of '
      'twinbeat; use "never"'),
     (GROUP, GROUP + "\nshards = 8", '[[group]] 1: key "shards" is not in this version of twinbeat; remove it'),
-    ("[pair]", '[third_voter]\ntype = "arbiter"\nport = "x"\n[pair]', '[third_voter]: type = "arbiter" is not in this '
-     'version of twinbeat; remove the table: the pair votes with two, and lone = "hold" is the choice without two '
-     'drivers'),
+    ("[pair]", '[third_voter]\ntype = "arbiter"\nport = "x"\n[pair]', '[third_voter]: key "id" is missing; it takes '
+     "a text in quotes that matches ^[0-9a-f]{8}$"),
     ("[pair]", '[third_voter]\ntype = "witnes"\n[pair]',
      '[third_voter]: type = "witnes" is unknown; did you mean "witness"?'),
     ("[pair]", "[third_voter]\n[pair]",

@@ -12,6 +12,7 @@ from twinbeat.config_model import OUTPUT_TYPES, TABLES
 from twinbeat.config_reader import describe, toml_text
 from twinbeat.config_schema import (
     LINK_TYPES,
+    THIRD_VOTER_TYPES,
     AgentConfig,
     GroupTable,
     NodeConfig,
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Any] = {
     "[timing]": TimingConfig,
     "[agent]": AgentConfig,
     **{f'[[link]] with type = "{name}"': cls for name, cls in LINK_TYPES.items()},
+    **{f'[third_voter] with type = "{name}"': cls for name, cls in THIRD_VOTER_TYPES.items()},
     **{f'type = "{name}"': cls for name, cls in OUTPUT_TYPES.items()},
 }
 

@@ -1,6 +1,7 @@
 """The benches on which the contract runs: every driver with something at its far side."""
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import sys
@@ -12,12 +13,21 @@ from typing import Any
 import pretend_gpiod
 
 from twinbeat_core.outputs import FastOutput
-from twinbeat_hardware import gpio_find
+from twinbeat_hardware import arbiter, gpio_find
 from twinbeat_hardware.contract import Bench
 from twinbeat_hardware.factory import build_output
 from twinbeat_hardware.mock import MockOutput
 from twinbeat_hardware.output import Output, OutputPlace
-from twinbeat_hardware.spec import GpioSpec, HookSpec, MockSpec, OutputSpec, SerialRelaySpec, SystemdSpec
+from twinbeat_hardware.spec import (
+    ARBITER_GROUPS,
+    ArbiterSpec,
+    GpioSpec,
+    HookSpec,
+    MockSpec,
+    OutputSpec,
+    SerialRelaySpec,
+    SystemdSpec,
+)
 
 REAL_GPIO = "TWINBEAT_TEST_GPIO"
 """chip:line[:sensing line] of a line that may be switched, such as pinctrl-rp1:GPIO17:GPIO27."""
@@ -125,6 +135,34 @@ class SystemdBench(SpecBench):
 
     def seen(self) -> bool | None:
         return self.flag.exists()
+
+
+class ArbiterBench(SpecBench):
+    """An arbiter that promises as told, and reports its contact."""
+
+    name = "arbiter"
+    spec = ArbiterSpec()
+    missing = ArbiterSpec(name="K9")
+
+    def __init__(self) -> None:
+        self.contacts = arbiter.GATED
+
+    def make(self) -> Output[Any]:
+        driver = super().make()
+        assert isinstance(driver, arbiter.ArbiterOutput)
+        driver.attach(lambda: self.contacts)
+        return driver
+
+    def make_missing(self) -> Output[Any]:
+        beyond = dataclasses.replace(self.place, group=ARBITER_GROUPS)
+        return build_output(self.missing, beyond)
+
+    def seen(self) -> bool | None:
+        return bool(self.contacts & arbiter.OWN_CLOSED)
+
+    def apply(self, fast: FastOutput, on: bool) -> None:
+        super().apply(fast, on)
+        self.contacts = arbiter.GATED | (arbiter.OWN_CLOSED if on else arbiter.OTHER_CLOSED)
 
 
 class PretendGpioBench(SpecBench):

@@ -21,6 +21,7 @@ def make_bench(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
         "serial-relay": benches.SerialRelayBench,
         "hook": lambda: benches.HookBench(folder),
         "systemd": lambda: benches.SystemdBench(folder, prepend_path),
+        "arbiter": benches.ArbiterBench,
         "gpio": lambda: benches.PretendGpioBench(folder, monkeypatch.setattr, active_low=False),
         "gpio-active-low": lambda: benches.PretendGpioBench(folder, monkeypatch.setattr, active_low=True),
         "gpio-real": benches.RealGpioBench,
@@ -30,7 +31,7 @@ def make_bench(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
-    "kind", ["mock", "serial-relay", "hook", "systemd", "gpio", "gpio-active-low", "gpio-real"]
+    "kind", ["mock", "serial-relay", "hook", "systemd", "arbiter", "gpio", "gpio-active-low", "gpio-real"]
 )
 @pytest.mark.timeout(60)
 def test_contract(kind: str, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,17 +14,20 @@ KEYS: dict[str, dict[str, object]] = {
     "serial-relay": {"port": "/dev/no-such-port", "board": "lcus-1"},
     "hook": {"start": ["/no/start"], "stop": ["/no/stop"]},
     "systemd": {"unit": "no-such.service"},
+    "arbiter": {},
     "mock": {},
 }
+EXITS = {"arbiter": "off"}
+"""Those that take no exit = "hold"."""
 
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_driver_is_built_without_its_device(kind: str, place: OutputPlace) -> None:
-    spec = spec_from_mapping({"type": kind, "exit": "hold", "release_ms": 5} | KEYS[kind])
+    spec = spec_from_mapping({"type": kind, "exit": EXITS.get(kind, "hold"), "release_ms": 5} | KEYS[kind])
     driver = build_output(spec, place)
     assert driver.kind == kind and not driver.is_open
     told = driver.describe()
-    assert told["type"] == kind and told["exit"] == "hold" and told["group"] == "pump"
+    assert told["type"] == kind and told["exit"] == spec.exit and told["group"] == "pump"
     assert driver.where() == f'group "pump", output "{spec.label}" ({kind})'
 
 

@@ -1,0 +1,1 @@
+"""The host side of the third vote: protocol, serial session, witness, ZooKeeper."""
