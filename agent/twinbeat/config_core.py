@@ -68,10 +68,24 @@ def core_settings(cfg: Config, *, realtime: bool | None = None) -> Settings:
         **third_settings(cfg),
     )
     try:
-        settings.compile()
+        check_longest(cfg, settings.compile().third_grant_ms)
     except SettingsError as error:
         raise ConfigError([f"{cfg.path}: {in_words_of_file(cfg, problem)}" for problem in error.problems]) from None
     return settings
+
+
+def check_longest(cfg: Config, grant_ms: float) -> None:
+    """Raises ConfigError when the promise that follows from all figures is longer than the third voter ever gives."""
+    from twinbeat.config_rules_voter import LONGEST_GRANT_MS
+
+    voter = cfg.third_voter
+    if voter is None or grant_ms <= LONGEST_GRANT_MS[voter.type]:
+        return
+    raise ConfigError([
+        f"{cfg.path}: [third_voter]: renewals, the slowest output's release and the clocks' drift need a promise of "
+        f'{grant_ms:g} ms, and type = "{voter.type}" promises at most {LONGEST_GRANT_MS[voter.type]} ms: lower '
+        "renew_ms, missed or the output's release_ms"
+    ])
 
 
 class ThirdSettings(TypedDict, total=False):

@@ -127,6 +127,10 @@ class NodeAgent:
         report = Reported(*message)
         if report.code == ReportCode.RP_STATE:
             self._causes[report.group] = report.extra
+        if report.code == ReportCode.RP_PEER_DEAD and self.parts.voter is not None:
+            self.parts.voter.peer_dead(report.node, report.value)
+        if report.code == ReportCode.RP_PEER_DEAD and report.extra:
+            return                           # the same death: one more group is off
         text = sentence(report, self.names)
         self.events.add(code_name(report.code), text, LEVELS.get(report.code, logging.INFO), report.at_ns)
         if report.code == ReportCode.RP_STATE:
@@ -135,8 +139,6 @@ class NodeAgent:
             if report.node == State.ACTIVE:
                 self.parts.loop.call_later(ROLE_SETTLE_S, lambda: self._role_lost(report.group, report.epoch))
             self.parts.loop.call_later(ROLE_SETTLE_S, lambda: self._remember_driver(report.group))
-        elif report.code == ReportCode.RP_PEER_DEAD and self.parts.voter is not None:
-            self.parts.voter.peer_dead(report.node, report.value)
         elif report.code == ReportCode.RP_HANDOVER_REFUSED:
             self.refusals[report.group] = report
 

@@ -41,8 +41,8 @@ class RuntimeLike(Protocol):
     def set_arbiter(self, fd: int, voter: int, grant_ms: int) -> None:
         """Give the arbiter its port; -1: unplugged."""
 
-    def death_notice(self, node: int) -> bytes:
-        """That gate's newest death notice, signed; empty when none has come."""
+    def death_notices(self, node: int) -> list[bytes]:
+        """That gate's newest death notice of each link, signed."""
 
     def set_udp(self, link: int, fd: int, peers: list[tuple[str, int]]) -> None:
         """Give a UDP link its socket and the other nodes' addresses."""

@@ -15,6 +15,7 @@ from twinbeat.errors import DeviceError
 from twinbeat.links.serial import SerialPort
 from twinbeat.run_loop import boottime_ns
 from twinbeat.run_types import RuntimeLike
+from twinbeat_core.errors import FrameError
 from twinbeat_core.events import Vote
 from twinbeat_core.model import FrameKind, RowFlag, VoteCode
 from twinbeat_hardware.arbiter import OWN_CLOSED, OWN_STUCK, ArbiterOutput
@@ -44,6 +45,7 @@ class ThirdVoter:
     port: SerialPort | None = None
     client: VoterClient | None = None
     tell: Callable[[str, str, int], None] = lambda code, text, level: None
+    short_ms: int = 0
     told: dict[str, str] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
 
@@ -60,21 +62,28 @@ class ThirdVoter:
             self.client.give_back(message.group, message.epoch)
 
     def peer_dead(self, node: int, incarnation: int) -> None:
-        """The peer's gate said that its agent died; its signed word is passed on as proof."""
-        notice = self.rt.death_notice(node) if self.client is not None else b""
-        if self.client is None or not notice:
+        """The peer's gate said that its agent died; its newest signed word is passed on as proof."""
+        if self.client is None:
             return
         from twinbeat_core.wire import decode
 
-        frame = decode(notice, self.key, self.pair_id)
-        if frame.kind != FrameKind.FRAME_DEATH or frame.incarnation != incarnation:
-            return
-        groups = frozenset(group for group, row in enumerate(frame.rows) if row.flags & RowFlag.ROW_DROPPED)
-        self.client.peer_dead(node, incarnation, groups, notice)
+        newest: tuple[int, frozenset[int], bytes] = (0, frozenset(), b"")
+        for notice in self.rt.death_notices(node):
+            try:
+                frame = decode(notice, self.key, self.pair_id)
+            except FrameError:
+                continue                 # a newer one was being written over it; its own report follows
+            if frame.kind == FrameKind.FRAME_DEATH and frame.incarnation == incarnation and frame.stamp > newest[0]:
+                groups = frozenset(group for group, row in enumerate(frame.rows) if row.flags & RowFlag.ROW_DROPPED)
+                newest = (frame.stamp, groups, notice)
+        if newest[1]:
+            self.client.peer_dead(node, incarnation, newest[1], newest[2])
 
     def vote(self, answer: VoteAnswer) -> None:
         """An answer of the client, from any thread."""
         code = VoteCode(int(answer.code))
+        if code == VoteCode.VOTE_PROMISED and answer.ms < self.grant_ms - 1:
+            self.short_ms = answer.ms
         self.rt.post(Vote(boottime_ns(), answer.group, code, answer.epoch, answer.stamp, answer.ms))
 
     # ------------------------------------------------------------ looking after it
@@ -107,6 +116,9 @@ class ThirdVoter:
         """What is wrong now: code and a sentence with the remedy."""
         if self.client is not None:
             state = self.client.describe()
+            if state.get("connected") and self.short_ms:
+                return {"VOTER_SHORT": f"third voter ({self.kind}): it promises {self.short_ms} ms where "
+                                       f"{self.grant_ms:.0f} are asked for; raise its grant_max_ms, or lower renew_ms"}
             if state.get("connected"):
                 return {}
             reason = state.get("reason") or "no connection"
@@ -234,14 +246,14 @@ def attach_contacts(drivers: list[Output[Any]], voter: ThirdVoter | None) -> Non
 
 
 def contacts_of(voter: ThirdVoter, group: int) -> int | None:
-    """The contacts byte where it says something of this moment: closed by promise, or not as it was ordered.
+    """The contacts byte where it says something of this node's output at this moment: promised, and closed or stuck open.
 
     Between a promise and its contact lies the relay's own time, and without a promise the contact is open as it should
-    be: neither is a fault of the output.
+    be: neither is a fault of the output. Nor is one that stays closed: the arbiter then promises to nobody else, and
+    to bar the node that it still promises to would leave nobody; it is an alarm (`arbiter_faults`).
     """
     groups = (voter.rt.view().get("arbiter") or {}).get("groups", [])
     if group >= len(groups) or groups[group]["contacts"] is None or groups[group]["ago_ms"] > voter.grant_ms:
         return None
     byte = int(groups[group]["contacts"])
-    closed_by_promise = groups[group]["code"] == PROMISED and byte & OWN_CLOSED
-    return byte if closed_by_promise or byte & OWN_STUCK else None
+    return byte if groups[group]["code"] == PROMISED and byte & (OWN_CLOSED | OWN_STUCK) else None

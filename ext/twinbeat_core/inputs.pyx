@@ -6,9 +6,9 @@ from twinbeat_core.effects cimport report_group
 from twinbeat_core.groups cimport claim, enter, hold_over_of
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_LAPSED, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_STOP,
-    CAUSE_THIRD_LOST, CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_OUT, CMD_STOP, FLAG_THIRD,
-    NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET, RP_HANDOVER_REFUSED,
-    RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY, THIRD_VOTER, event_t, frame_t, row_t,
+    CAUSE_THIRD_LOST, CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_OUT, CMD_STOP, FLAG_STOPPING,
+    FLAG_THIRD, NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET,
+    RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY, event_t, frame_t, row_t,
 )
 from twinbeat_core.state cimport BAR_OPERATOR, BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
 from twinbeat_core.triggers cimport TR_GIVE, TR_LAPSE
@@ -33,11 +33,15 @@ cdef void take_over_targets(core_t* core, const frame_t* frame) noexcept nogil:
 
 
 cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
-    """The gate of a proven incarnation says that its agent died and which groups it has switched off."""
+    """The gate of a proven incarnation says that its agent died and which groups it has switched off.
+
+    Reported at the first word, and (extra = 1) at one that names a group for the first time.
+    """
     cdef peer_t* peer = &core.st.peer[frame.source]
     cdef int g
     cdef int rows = frame.row_count if frame.row_count < core.cfg.group_count else core.cfg.group_count
     cdef bint first = not peer.dead
+    cdef bint names = False
     peer.dead = 1
     for g in range(core.cfg.group_count):
         if core.st.group[g].target == frame.source:
@@ -49,14 +53,15 @@ cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
                 # Its output may still be releasing, and no promise to it waits for that.
                 core.st.group[g].hold_off_ns = core.st.now_ns + core.cfg.link[core.cfg.fast_link].grant_ns
             continue
+        names = names or not (peer.row[g].flags & ROW_DROPPED)
         peer.row[g].state = STANDBY
         peer.row[g].vote = NO_NODE
         peer.row[g].flags = ROW_DROPPED
         if core.st.group[g].promise.holder == frame.source:
             end_promise(core, g)
             core.st.group[g].why = CAUSE_DEATH_NOTICE
-    if first:
-        report_group(core, RP_PEER_DEAD, 0, frame.source, 0, frame.incarnation, 0)
+    if first or names:
+        report_group(core, RP_PEER_DEAD, 0, frame.source, 0, frame.incarnation, 0 if first else 1)
 
 
 cdef void give(core_t* core, int g, int target, int cause) noexcept nogil:
@@ -140,8 +145,31 @@ cdef void give_unfit(core_t* core) noexcept nogil:
         if core.st.group[g].state != ACTIVE:
             continue
         target = best_target(core, g)
-        if target != NO_NODE:
-            give(core, g, target, CAUSE_UNFIT)
+        if target == NO_NODE or (core.cfg.group[g].gated and not core.st.peer[target].flags & FLAG_THIRD):
+            continue                     # what it drove would not reach the load
+        give(core, g, target, CAUSE_UNFIT)
+
+
+cdef int reaches_third(const core_t* core, int g) noexcept nogil:
+    """Who stands by and has said for a whole promise that it reaches the third voter; an unfit one if no other does.
+
+    For a whole promise: when the voter is back, its first answer to the peer may come before the one to this node.
+    """
+    cdef int best = NO_NODE
+    cdef bint fit = False
+    cdef const peer_t* peer
+    cdef bint is_ready
+    cdef int i
+    for i in range(core.cfg.node_count):
+        peer = &core.st.peer[i]
+        if not believed(core, i) or not peer.grant_ms or peer.row[g].state != STANDBY or peer.flags & FLAG_STOPPING:
+            continue
+        if peer.third_since_ns == 0 or core.st.now_ns - peer.third_since_ns < core.cfg.third_grant_ns:
+            continue
+        is_ready = ready(core, g, i)
+        if best == NO_NODE or (is_ready and not fit):
+            best, fit = i, is_ready
+    return best
 
 
 cdef void give_gated(core_t* core) noexcept nogil:
@@ -153,12 +181,9 @@ cdef void give_gated(core_t* core) noexcept nogil:
         grp = &core.st.group[g]
         if not core.cfg.group[g].gated or grp.state != ACTIVE:
             continue
-        since = grp.vote[THIRD_VOTER].until_ns if grp.vote[THIRD_VOTER].epoch == grp.epoch else 0
-        if grp.since_ns > since:
-            since = grp.since_ns
-        if core.st.third_heard_ns > since:
-            since = core.st.third_heard_ns       # refused for its epoch: it claims above
-        target = best_target(core, g)
-        if core.st.now_ns - since > core.cfg.third_grant_ns * 3 // 2 and target != NO_NODE:
-            if core.st.peer[target].flags & FLAG_THIRD:
-                give(core, g, target, CAUSE_THIRD_LOST)
+        since = grp.third_ok_ns if grp.third_ok_ns > grp.since_ns else grp.since_ns
+        if core.st.now_ns - since <= core.cfg.third_grant_ns * 3 // 2:
+            continue
+        target = reaches_third(core, g)
+        if target != NO_NODE:
+            give(core, g, target, CAUSE_THIRD_LOST)

@@ -117,14 +117,19 @@ cdef void stand_back(core_t* core, const event_t* ev) noexcept nogil:
     Who cannot hear that other would else claim above every epoch that the other answers with, without end.
     """
     cdef group_t* grp = &core.st.group[ev.group]
-    cdef int64_t left_ns = ev.value if ev.value < core.cfg.longest_ns else core.cfg.longest_ns
+    # At first no longer than a node's own promise: the other's may end by a word that is under way.
+    cdef int64_t left_ns = ev.value if ev.value < core.cfg.grant_max_ns else core.cfg.grant_max_ns
     cdef int64_t most_ns = left_ns << grp.refused
+    cdef int64_t cap_ns
     if ev.epoch > grp.seen:
         grp.seen = ev.epoch
     if <int64_t>(ev.stamp * 1000) + 1000 < grp.since_ns:
         return                           # it refused an earlier claim
-    if most_ns > core.cfg.longest_ns:
-        most_ns = core.cfg.longest_ns
+    cap_ns = ev.value if ev.value > core.cfg.grant_max_ns else core.cfg.grant_max_ns
+    if cap_ns > core.cfg.longest_ns:
+        cap_ns = core.cfg.longest_ns
+    if most_ns > cap_ns:
+        most_ns = cap_ns
     grp.hold_off_ns = core.st.now_ns + most_ns
     if grp.refused < REFUSALS:
         grp.refused += 1
@@ -138,9 +143,15 @@ cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
     if ev.group >= core.cfg.group_count or not core.cfg.third_voter:
         return
     grp = &core.st.group[ev.group]
-    if ev.code == VOTE_PROMISED or ev.code == VOTE_REFUSED:
-        grp.third_reported = 1
-        core.st.third_heard_ns = core.st.now_ns
+    if ev.code != VOTE_PROMISED and ev.code != VOTE_REFUSED:
+        # It abstains: what it will refuse below is reserved now, here and by the peer that it tells, and claimed later.
+        if ev.epoch > grp.far:
+            grp.far = ev.epoch
+        return
+    grp.third_reported = 1
+    core.st.third_heard_ns = core.st.now_ns
+    if ev.code == VOTE_REFUSED and ev.value == 0 and ev.epoch > grp.epoch:
+        grp.third_ok_ns = core.st.now_ns
     if ev.code == VOTE_REFUSED and ev.value > 0 and grp.state == CLAIMING:
         stand_back(core, ev)
         return
@@ -150,10 +161,11 @@ cdef void third_vote(core_t* core, const event_t* ev) noexcept nogil:
         grp.seen = ev.epoch
     if ev.code == VOTE_REFUSED and grp.state == CLAIMING and ev.epoch == grp.epoch and grp.seen == ev.epoch:
         grp.seen += 1        # this node drove at that epoch in a life that it has forgotten
-    if ev.code != VOTE_PROMISED or (grp.state != CLAIMING and grp.state != ACTIVE) or ev.epoch != grp.epoch:
+    if ev.code == VOTE_REFUSED or (grp.state != CLAIMING and grp.state != ACTIVE) or ev.epoch != grp.epoch:
         return
     if ev.stamp > core.st.stamp:
         return
+    grp.third_ok_ns = core.st.now_ns
     grant_ns = ev.value if ev.value < core.cfg.third_grant_ns else core.cfg.third_grant_ns
     until = <int64_t>(ev.stamp * 1000) + lease_from_grant(&core.cfg, grant_ns)
     if grp.vote[THIRD_VOTER].epoch != grp.epoch or until > grp.vote[THIRD_VOTER].until_ns:

@@ -89,7 +89,7 @@ cpdef enum ReportCode:
     RP_LINK_OK = 6         # a one-way fault ended
     RP_PEER_UP = 7         # node, extra = incarnation: proven two-way
     RP_PEER_SILENT = 8     # node: silent on every link for the suspicion time
-    RP_PEER_DEAD = 9       # node: its gate's death notice
+    RP_PEER_DEAD = 9       # node: its gate's death notice, value = incarnation; extra = 1: one that names more groups
     RP_CONFIG_MISMATCH = 10
     RP_VERSION_MISMATCH = 11
     RP_SELF_LATE = 12      # value = ns, extra = LateCode

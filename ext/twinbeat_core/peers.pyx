@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from twinbeat_core.effects cimport report
 from twinbeat_core.model cimport (
-    ACTIVE, FRAME_DEATH, MAX_RETIRED, NO_NODE, RELEASING, RP_CONFIG_MISMATCH, RP_GRANT, RP_PEER_UP,
+    FLAG_THIRD, ACTIVE, FRAME_DEATH, MAX_RETIRED, NO_NODE, RELEASING, RP_CONFIG_MISMATCH, RP_GRANT, RP_PEER_UP,
     RP_VERSION_MISMATCH, echo_t, event_t, frame_t,
 )
 from twinbeat_core.paths cimport link_of_beat, measure_gap, measure_loss, offered_over
@@ -184,6 +184,10 @@ cdef void take_content(core_t* core, peer_t* peer, const event_t* ev, int heard)
     peer.stamp = frame.stamp
     peer.rows_ns = core.st.now_ns
     peer.flags = frame.flags
+    if not frame.flags & FLAG_THIRD:
+        peer.third_since_ns = 0
+    elif peer.third_since_ns == 0:
+        peer.third_since_ns = core.st.now_ns
     peer.health = frame.health
     peer.load = frame.load
     peer.sync_position = frame.sync_position

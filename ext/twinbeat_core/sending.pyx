@@ -301,7 +301,7 @@ cdef void compose(core_t* core) noexcept nogil:
     fx.code = frame.flags
     fx.stamp = core.st.stamp
     if core.cfg.third_voter:
-        put_asks(core, asks and frame.flags & FLAG_ASK)
+        put_asks(core, asks)
 
 
 cdef int64_t sending_deadline(const core_t* core) noexcept nogil:

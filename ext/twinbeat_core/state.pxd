@@ -33,6 +33,7 @@ ctypedef struct peer_t:
     uint8_t suspect           # the fastest link has been silent for one and a half periods
     uint8_t silent            # reported silent
     uint8_t mismatch          # reported: other configuration
+    int64_t third_since_ns    # since when its frames say without a break that it reaches the third voter; 0: not
     uint8_t stranger          # other protocol version
     uint8_t candidate_same    # the life heard but not proven has this configuration
     uint8_t retired_count
@@ -96,6 +97,7 @@ ctypedef struct group_t:
     int64_t off_at_ns         # RELEASING: physically off from then on
     int64_t since_ns
     int64_t third_asked_ns    # when the third voter was asked last
+    int64_t third_ok_ns       # its newest promise for this claim, or refusal for an epoch that a new claim will be above
     uint64_t offered          # newest own stamp that offered the promise to the taker of a handover
     promise_t promise
     vote_t vote[MAX_VOTERS]

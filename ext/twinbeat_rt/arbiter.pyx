@@ -50,7 +50,9 @@ cdef int wrapped(rt_t* rt, uint8_t* body, int size, uint8_t* out) noexcept nogil
 cdef int arbiter_ask(rt_t* rt, uint8_t* body, int size, uint8_t* out) noexcept nogil:
     """A body of the decider as it goes onto the wire; bytes of it."""
     cdef arbiter_t* a = &rt.arbiter
-    if body[1] == VOTE_ASK:
+    if body[1] == VOTE_RETURN:
+        a.last_bytes = 0                 # a claim that is over is not asked for again
+    elif body[1] == VOTE_ASK:
         a.asks += 1
         a.last_bytes = size
         memcpy(a.last, body, size)
@@ -68,9 +70,9 @@ cdef uint64_t stamp_of(const uint8_t* body) noexcept nogil:
 cdef int arbiter_repeat(rt_t* rt, uint8_t* out) noexcept nogil:
     """The last ask again, where it was answered as unproven; 0: nothing to repeat."""
     cdef arbiter_t* a = &rt.arbiter
-    if a.last_bytes == 0 or a.again_stamp == 0 or a.again_stamp != stamp_of(a.last):
+    if a.last_bytes == 0 or a.again_stamp == a.repeated_stamp or a.again_stamp != stamp_of(a.last):
         return 0
-    a.again_stamp = 0
+    a.repeated_stamp = a.again_stamp
     a.repeats += 1
     return wrapped(rt, a.last, a.last_bytes, out)
 

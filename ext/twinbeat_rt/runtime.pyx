@@ -143,13 +143,10 @@ cdef class Runtime:
         rt_store(&self.rt.arbiter.here, 1)
         self._change_port(&self.rt.tty, VOTER_PORT, fd, socket.AF_UNSPEC, [])
 
-    def death_notice(self, int node) -> bytes:
-        """The newest death notice of that node's gate as it came, signed; empty when none has come."""
-        cdef int i
-        for i in range(self.rt.settings.link_count):
-            if self.rt.notice[i].size and self.rt.notice[i].source == node:
-                return (<char*>self.rt.notice[i].data)[:self.rt.notice[i].size]
-        return b""
+    def death_notices(self, int node) -> list:
+        """The newest death notice of that node's gate on each link as it came, signed; one may be half overwritten."""
+        return [(<char*>self.rt.notice[i].data)[:self.rt.notice[i].size] for i in range(self.rt.settings.link_count)
+                if self.rt.notice[i].size and self.rt.notice[i].source == node]
 
     def set_udp(self, int link, int fd, list peers not None) -> None:
         """Give a bound UDP socket and the peers' numeric addresses [(host, port)] to the UDP thread."""

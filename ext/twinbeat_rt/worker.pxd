@@ -163,7 +163,8 @@ ctypedef struct arbiter_t:       # the client of the arbiter: the decider writes
     # -------- tty thread
     uint32_t life                # of the newest answer
     uint32_t clock
-    uint64_t again_stamp         # this ask was repeated once
+    uint64_t again_stamp         # this ask was answered as unproven
+    uint64_t repeated_stamp      # this one was repeated, once
     int32_t last_bytes
     uint8_t last[VOTE_ASK_BYTES]
     int64_t query_at_ns

@@ -95,13 +95,15 @@ def test_both_directions_are_two_actions() -> None:
 
 def test_world_line_gives_every_field() -> None:
     line = ("world pair nodes=3 links=udp,mqtt groups=2 lone=hold voter=yes gated=yes third-period=30ms "
-            "third-rtt=5ms third-reask=4ms third-way=3ms release=12ms make=1.5ms hold=0ms "
+            "third-rtt=5ms third-reask=4ms third-way=3ms third-abstain=1s third-hears-gates=no "
+            "release=12ms make=1.5ms hold=0ms "
             "drift=500ppm lonely=1s grant-max=600ms stagger=30ms gate-late=1ms worst=yes seed=77")
     scenario = one(f"pins: x\n{line}\nstart all\nrun 1s\n")
     assert scenario.seed == 77
     assert scenario.shape == Shape(
         nodes=3, links=("udp", "mqtt"), groups=2, lone="hold", voter=True, gated=True, third_period_ms=30.0,
-        third_rtt_ms=5.0, third_reask_ms=4.0, third_way_ms=3.0, release_ms=12.0, make_ms=1.5, hold_ms=0.0,
+        third_rtt_ms=5.0, third_reask_ms=4.0, third_way_ms=3.0, third_abstain_ms=1000.0,
+        third_hears_gates=False, release_ms=12.0, make_ms=1.5, hold_ms=0.0,
         drift_ppm=500.0, lonely_ms=1000.0, grant_max_ms=600.0, stagger_ms=30.0, gate_late_ms=1.0, worst=True)
     assert set(line.replace("=", " ").split()) >= set(FIELDS)
 

@@ -133,7 +133,7 @@ cdef void notice(world_t* w, const item_t* item) noexcept nogil:
         for j in range(w.nodes):
             if j != item.node:
                 transmit(w, item.node, j, link, slot, n.core.st.link_seq[link])
-    if w.voter.exists:
+    if w.voter.exists and w.p.voter_hears_gates:
         for j in range(w.groups):
             if w.slot[slot].frame.row[j].flags & ROW_DROPPED:
                 again = push(w, w.now + w.p.voter_least, IT_VOTER_NOTICE)

@@ -164,6 +164,8 @@ cdef class Engine:
         w.p.persist_least, w.p.persist_most = spec.persist_us[0] * 1000, spec.persist_us[1] * 1000
         w.p.voter_least, w.p.voter_most = spec.voter_us[0] * 1000, spec.voter_us[1] * 1000
         w.p.voter_grant = spec.voter_grant_ms * 1000000 or first.c.third_grant_ns
+        w.p.voter_abstain = spec.voter_abstain_ms * 1000000 or w.p.voter_grant
+        w.p.voter_hears_gates = spec.voter_hears_gates
         w.p.gated = first.c.group[0].gated
         w.p.select_make, w.p.select_release = spec.select_us[0] * 1000, spec.select_us[1] * 1000
         w.p.bound = self.bound_of(first)
@@ -183,7 +185,7 @@ cdef class Engine:
             released = max(released, s.c.group[i].release_ns + s.c.group[i].make_ns)
         if self.w.p.gated:
             released += self.w.p.select_make + self.w.p.select_release
-        return (2 * s.c.longest_ns + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
+        return (2 * max(s.c.longest_ns, self.w.p.voter_abstain if s.c.third_voter else 0) + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
                 + self.w.p.persist_most + s.c.check_ns)
 
     @property
@@ -208,7 +210,7 @@ cdef class Engine:
         for g in range(w.groups):
             w.group[g].on_count, w.group[g].epoch = 0, 0
             w.group[g].gap_since, w.group[g].gap_action, w.group[g].gap_before = 0, -1, -1
-            w.voter.lease[g].holder, w.voter.select[g].closed = NO_NODE, NO_NODE
+            w.voter.lease[g].holder, w.voter.select[g].closed, w.voter.select[g].goal = NO_NODE, NO_NODE, NO_NODE
         for i in range(w.nodes):
             n = &w.node[i]
             settings = self.settings[i]

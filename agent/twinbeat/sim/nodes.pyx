@@ -6,8 +6,8 @@ from libc.string cimport memcpy, memset
 from twinbeat_core.machine cimport core_init, core_step
 from twinbeat_core.model cimport (
     CMD_LAST_DRIVER, EV_COMMAND, EV_HEARD, EV_LATE, EV_OUTPUT, EV_PERSISTED, EV_START, EV_VOTE, EV_WAKE, FX_ASK,
-    FX_DRIVE, FX_PERSIST, FX_REPORT, FX_RETURN, FX_SEND, LATE_RECEIVER, NO_NODE, RP_STATE, event_t, frame_t,
-    settings_t,
+    FX_DRIVE, FX_PERSIST, FX_REPORT, FX_RETURN, FX_SEND, LATE_RECEIVER, NO_NODE, ROW_DROPPED, RP_PEER_DEAD, RP_STATE,
+    event_t, frame_t, settings_t,
 )
 from twinbeat.sim.carriers cimport keep_past, transmit
 from twinbeat.sim.gates cimport gate_freeze, gate_order, gate_thaw
@@ -15,8 +15,8 @@ from twinbeat.sim.judge cimport judge_pledges, judge_step, note
 from twinbeat.sim.things cimport drop_slot, push, repush, take_slot
 from twinbeat.sim.voter cimport note_answer, voter_ask
 from twinbeat.sim.world cimport (
-    FROZEN, IT_FRAME, IT_LATE, IT_PERSISTED, IT_TOLD, RUNS, SIM_BACKLOG, SUSPENDED, VOTE_UNPROVEN, item_t, local_of,
-    node_t, rng_next, some, true_of, world_t,
+    FROZEN, IT_FRAME, IT_LATE, IT_PERSISTED, IT_TOLD, IT_VOTER_NOTICE, RUNS, SIM_BACKLOG, SUSPENDED, VOTE_UNPROVEN,
+    item_t, local_of, node_t, rng_next, some, true_of, world_t,
 )
 
 from twinbeat.sim.spec import LogKind
@@ -62,6 +62,8 @@ cdef void perform(world_t* w, int i) noexcept nogil:
         elif fx.kind == FX_DRIVE:
             gate_order(w, i, fx.group, fx.code, fx.epoch, fx.value)
         elif fx.kind == FX_REPORT:
+            if fx.code == RP_PEER_DEAD and w.voter.exists and not w.p.voter_hears_gates:
+                pass_notice_on(w, i, fx.node, <uint32_t>fx.value)
             if fx.code == RP_STATE:
                 note(w, LOG_STATE, i, fx.group, -1, fx.node, fx.value, fx.extra,
                      fx.epoch if fx.epoch else w.node[i].core.st.group[fx.group].epoch)
@@ -77,6 +79,19 @@ cdef void perform(world_t* w, int i) noexcept nogil:
             voter_ask(w, i, fx.group, fx.epoch, fx.stamp, False)
         elif fx.kind == FX_RETURN:
             voter_ask(w, i, fx.group, fx.epoch, 0, True)
+
+
+cdef void pass_notice_on(world_t* w, int i, int dead, uint32_t incarnation) noexcept nogil:
+    """A witness cannot hear a gate: the peer sends it the gate's signed word."""
+    cdef item_t* item
+    cdef int g
+    if w.voter.cut_ask[i]:
+        return
+    for g in range(w.groups):
+        if w.node[i].core.st.peer[dead].row[g].flags & ROW_DROPPED:
+            # Before the claim's own ask on the same connection.
+            item = push(w, w.now + w.p.voter_least + w.voter.delay[i], IT_VOTER_NOTICE)
+            item.node, item.group, item.stamp = dead, g, incarnation
 
 
 cdef void step(world_t* w, int i, event_t* ev) noexcept nogil:

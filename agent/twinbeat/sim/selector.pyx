@@ -54,7 +54,10 @@ cdef void select_again(world_t* w, int g) noexcept nogil:
     cdef lease_t* lease = &w.voter.lease[g]
     if not w.p.gated:
         return
+    if lease.holder != NO_NODE and w.now < lease.until and select.goal == lease.holder:
+        return                           # a renewal: that contact is on its way
     select.gen += 1
+    select.goal = NO_NODE
     if lease.holder == NO_NODE or w.now >= lease.until:
         if select.closed != NO_NODE:
             look_at(w, g, some(w, w.p.select_release), 0)
@@ -63,6 +66,7 @@ cdef void select_again(world_t* w, int g) noexcept nogil:
         look_at(w, g, lease.until - w.now, 0)
         return
     # The read-back shows open within the release time; only then does the other contact move.
+    select.goal = lease.holder
     look_at(w, g, (w.p.select_release if select.closed != NO_NODE else 0) + w.p.select_make, CLOSES)
 
 
@@ -80,12 +84,14 @@ cdef void select_due(world_t* w, const item_t* item) noexcept nogil:
         return
     open_contact(w, item.group)
     if lease.holder == NO_NODE or w.now >= lease.until:
+        select.goal = NO_NODE
         return
     for j in range(w.nodes):
         if j != lease.holder and w.node[j].gate[item.group].contact:
             look_at(w, item.group, LOOK_NS, CLOSES)      # it reads closed still
             return
     select.closed = lease.holder
+    select.goal = NO_NODE
     if w.node[lease.holder].gate[item.group].level and not w.node[lease.holder].gate[item.group].contact:
         contact_on(w, lease.holder, item.group)
     look_at(w, item.group, lease.until - w.now, 0)
@@ -96,4 +102,5 @@ cdef void select_none(world_t* w) noexcept nogil:
     cdef int g
     for g in range(w.groups):
         w.voter.select[g].gen += 1
+        w.voter.select[g].goal = NO_NODE
         open_contact(w, g)

@@ -100,6 +100,8 @@ class WorldSpec:
     persist_us      least and longest time of a write to disk
     voter_us        least and longest way to the third voter, one way
     voter_grant_ms  how long the third voter promises; 0: as long as it is asked to
+    voter_abstain_ms   how long the third voter abstains after a start; 0: as long as it promises
+    voter_hears_gates  a gate's death notice reaches it; else the peer passes it on
     select_us       make and release of the third voter's contacts, where groups are gated
     worst           no chance at all: every lateness, way and release is the longest allowed
     """
@@ -117,6 +119,8 @@ class WorldSpec:
     persist_us: tuple[int, int] = (1000, 8000)
     voter_us: tuple[int, int] = (200, 500)
     voter_grant_ms: int = 0
+    voter_abstain_ms: int = 0
+    voter_hears_gates: bool = True
     select_us: tuple[int, int] = (3000, 3000)
     worst: bool = False
 

@@ -30,6 +30,8 @@ CHECK_ROWS: dict[str, tuple[str, ...]] = {
     "kernel hung, power on": ("hang", "hiccup"),
     "power of the driver lost": ("power", "brownout", "disk"),
     "all links cut, both alive": ("cut-all",),
+    "third voter lost": ("voter-kill", "voter-crash"),
+    "driver cut off from it": ("voter-cut-driver",),
 }
 """Which faults here are meant by a row of `twinbeat check`; rows about links are found by the link's type."""
 
@@ -161,12 +163,22 @@ def facts_of(subject: Subject) -> list[str]:
         facts.append(f"link {name} ({KIND_NAMES[LinkKind(link.kind)]}): a heartbeat every {link.period_ms:g} ms, "
                      f"{world.latency_us / 1000:g} to {most_ms:g} ms under way, T_L {core.lease_ms(number):.1f} ms, "
                      f"T_G {core.grant_ms(number):.0f} ms")
+    if subject.third_voter:
+        least_ms, most_ms = (us / 1000 for us in spec.voter_us)
+        facts.append(f"third voter: {least_ms:g} to {most_ms:g} ms away, T_L {core.third_lease_ms:.1f} ms, "
+                     f"T_G {core.third_grant_ms:.0f} ms{selects(subject)}")
     for number in subject.groups:
         name, group, keeps = spec.groups_named[number], settings.groups[number], subject.keeps_level
         lone = f', lone = "{"hold" if group.lone == Lone.LONE_HOLD else "takeover"}"' if subject.alone_decides else ""
         facts.append(f"group {name}: release {group.release_ms:g} ms, make {group.make_ms:g} ms, the output "
                      f"{'keeps its level' if keeps else 'falls'} when its gateway stands still{lone}")
     return facts
+
+
+def selects(subject: Subject) -> str:
+    """How fast its contacts are, where they gate."""
+    make_ms, release_ms = (us / 1000 for us in subject.spec.select_us)
+    return f"; its contacts make in {make_ms:g} ms and release in {release_ms:g} ms" if subject.gated else ""
 
 
 def budget_problems(subject: Subject, lines: Sequence[Line]) -> list[str]:

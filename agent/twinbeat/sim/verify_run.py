@@ -191,8 +191,10 @@ class Bench:
         )[rng.below(4)]()
 
     def slowest_beat_ns(self) -> int:
-        """The longest period among the links."""
-        return round(max(link.period_ms for link in self.subject.spec.settings[0].links) * MS)
+        """The longest period among the links and the third voter's renewals."""
+        settings = self.subject.spec.settings[0]
+        third_ms = settings.third_period_ms if settings.third_voter else 0.0
+        return round(max(third_ms, *(link.period_ms for link in settings.links)) * MS)
 
     def run(self, plan: Plan, *, log: bool = False) -> RunResult:
         """The run itself."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from twinbeat.check_third import contact_of
 from twinbeat.config_core import SERIAL_HOPS_MS, core_settings, uses_realtime
-from twinbeat.config_schema import LinkConfig, SerialLink
+from twinbeat.config_rules_voter import ROWS_MAX, round_ms
+from twinbeat.config_schema import ArbiterVoter, LinkConfig, SerialLink
 from twinbeat.sim.spec import MS, LinkSpec, WorldSpec
 from twinbeat.sim.worlds import shape
 from twinbeat.wire_load import frame_ms
 from twinbeat_core.model import LinkKind, Lone
-from twinbeat_hardware.spec import GpioSpec, SerialRelaySpec
+from twinbeat_core.settings import Settings
+from twinbeat_hardware.spec import ArbiterSpec, GpioSpec, SerialRelaySpec
 
 if TYPE_CHECKING:
     from twinbeat.config import Config
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 US_PER_MS = 1000
 KEEPS_LEVEL = -1
 FALLS_WITH_KERNEL = 0
+HOST_MS = 1.0
+"""The least that a frame to a voter behind the network is under way."""
 CROSSLINKS = (LinkKind.LINK_SERIAL, LinkKind.LINK_UDP)
 """Links by which the gate itself can send its notice."""
 
@@ -29,8 +34,9 @@ class Subject:
 
     title        for headings
     spec         the world; every clock is wrong by the bound, neighbours in opposite directions
-    groups       the groups that are judged. They agree in what is promised about them: in `lone`, and in whether
-                 their outputs keep their level. A file with others has a subject for each sort
+    groups       the groups that are judged. They agree in what is promised about them: in `lone` (where no third
+                 voter votes), in whether their outputs keep their level, and in whether the arbiter gates them. A
+                 file with others has a subject for each sort, whose world treats all groups like those
     budget_ms    longest outage allowed, None: nothing is judged
     late_make_ms per group: how much later than the first of its outputs the last one is on. The world's contact
                  is the first one, because two drivers begin there; an outage ends with the last one
@@ -135,17 +141,50 @@ def config_subjects(cfg: Config, budget_ms: float | None = None) -> list[Subject
         groups_named=tuple(group.name for group in cfg.groups),
         gate_late_us=round(mine.check_ms * US_PER_MS),
         hold_us=tuple(hold_us(group) for group in cfg.groups),
+        voter_us=voter_us(cfg),
+        select_us=select_us(cfg),
     )
-    sorts: dict[tuple[str, bool], list[int]] = {}
+    sorts: dict[tuple[str, bool, bool], list[int]] = {}
     for number, group in enumerate(cfg.groups):
-        sorts.setdefault((group.lone, keeps_level(spec, number)), []).append(number)
+        lone = group.lone if cfg.third_voter is None else ""
+        sorts.setdefault((lone, keeps_level(spec, number), mine.groups[number].gated), []).append(number)
     return [Subject(
         title=cfg.pair.name if len(sorts) == 1 else f"{cfg.pair.name}, group {named(spec, groups)}",
-        spec=drift_at_bound(spec),
+        spec=drift_at_bound(all_gated(spec, gated)),
         groups=tuple(groups),
         budget_ms=cfg.pair.outage_budget_ms if budget_ms is None else budget_ms,
         late_make_ms=tuple(late_make_ms(group) for group in cfg.groups),
-    ) for groups in sorts.values()]
+    ) for (_, _, gated), groups in sorts.items()]
+
+
+def all_gated(spec: WorldSpec, gated: bool) -> WorldSpec:
+    """The third voter's contacts hold every group of a world, or none."""
+
+    def like(settings: Settings) -> Settings:
+        return replace(settings, groups=tuple(replace(group, gated=gated) for group in settings.groups))
+
+    return replace(spec, settings=tuple(map(like, spec.settings)))
+
+
+def voter_us(cfg: Config) -> tuple[int, int]:
+    """Least and longest way to the third voter, one way: at most half of the round trip that the timing counts with."""
+    voter = cfg.third_voter
+    if voter is None:
+        return WorldSpec.voter_us
+    most_us = int(voter.rtt_ms / 2 * US_PER_MS)
+    least_ms = HOST_MS
+    if isinstance(voter, ArbiterVoter):
+        least_ms = round_ms(min(len(cfg.groups), ROWS_MAX), voter.baud) / 2
+    return min(int(least_ms * US_PER_MS), most_us), most_us
+
+
+def select_us(cfg: Config) -> tuple[int, int]:
+    """Make and release of the arbiter's contacts, the slowest of each."""
+    contacts = [contact for contact in map(contact_of, cfg.groups) if contact is not None]
+    if not contacts:
+        return WorldSpec.select_us
+    return (round(max(contact.make_ms for contact in contacts) * US_PER_MS),
+            round(max(contact.release_ms for contact in contacts) * US_PER_MS))
 
 
 def named(spec: WorldSpec, groups: list[int]) -> str:
@@ -169,8 +208,11 @@ def link_spec(cfg: Config, link: LinkConfig) -> LinkSpec:
 
 
 def hold_us(group: GroupConfig) -> int:
-    """What the group's outputs do while their gateway stands still; one that keeps its level decides."""
-    keeps = any(isinstance(output, GpioSpec | SerialRelaySpec) for output in group.outputs)
+    """What the group's outputs do while their gateway stands still; one that keeps its level decides.
+
+    A contact of the arbiter's does, until the arbiter opens it.
+    """
+    keeps = any(isinstance(output, ArbiterSpec | GpioSpec | SerialRelaySpec) for output in group.outputs)
     return KEEPS_LEVEL if keeps else FALLS_WITH_KERNEL
 
 

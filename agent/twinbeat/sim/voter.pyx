@@ -20,7 +20,7 @@ cdef enum:
     DID_RETURN = 17
     DID_DEATH = 18
     DID_START = 19
-    RESERVED = 128          # how far above the floor the reservation may lie that a restart begins with
+    RESERVED = 8192         # how far above the floor the reservation may lie that a restart begins with
 
 
 cdef void note_voter(world_t* w, const item_t* item, int did, uint32_t epoch, int64_t value) noexcept nogil:
@@ -142,9 +142,10 @@ cdef void voter_hear_return(world_t* w, const item_t* item) noexcept nogil:
 cdef void voter_hear_death(world_t* w, const item_t* item) noexcept nogil:
     """The holder's gate says that its worker is dead and this group's outputs are off."""
     cdef lease_t* lease = &w.voter.lease[item.group]
-    if w.voter.alive and not w.voter.cut_ask[item.node]:
+    cdef bint reached = w.voter.alive and not (w.p.voter_hears_gates and w.voter.cut_ask[item.node])
+    if reached:
         note_voter(w, item, DID_DEATH, 0, 0)
-    if w.voter.alive and not w.voter.cut_ask[item.node] and lease.holder == item.node \
+    if reached and lease.holder == item.node \
             and lease.incarnation == <uint32_t>item.stamp:
         end(w, item.group)
 
@@ -156,13 +157,13 @@ cdef void voter_kill(world_t* w) noexcept nogil:
 
 
 cdef void voter_start(world_t* w) noexcept nogil:
-    """It has forgotten its promises but not the reservation above its floor; it abstains for the longest promise."""
+    """It has forgotten its promises but not the reservation above its floor; it abstains for its longest promise."""
     cdef uint32_t floor = 0
     cdef int g
     select_none(w)
     w.voter.alive = 1
     w.voter.life += 1
-    w.voter.listen_until = w.now + w.p.voter_grant
+    w.voter.listen_until = w.now + w.p.voter_abstain
     for g in range(w.groups):
         if w.voter.lease[g].floor > floor:
             floor = w.voter.lease[g].floor

@@ -136,6 +136,7 @@ ctypedef struct lease_t:    # what the third voter keeps for a group
 
 ctypedef struct selector_t: # a group whose outputs the third voter gates
     uint8_t closed          # whose contact it closes; NO_NODE none
+    uint8_t goal            # whose is about to close; NO_NODE none
     uint32_t gen            # the newest move; one on its way to an older goal is void
 
 ctypedef struct voter_t:
@@ -177,6 +178,8 @@ ctypedef struct params_t:
     int64_t persist_least, persist_most
     int64_t voter_least, voter_most
     int64_t voter_grant
+    int64_t voter_abstain
+    uint8_t voter_hears_gates    # a gate's death notice reaches it; else the peer passes it on
     uint8_t gated           # the third voter's contacts lie between the outputs and the load
     int64_t select_make, select_release
     int64_t bound

@@ -35,6 +35,8 @@ class Shape:
     third_rtt_ms: float = 3.0
     third_reask_ms: float = 2.0
     third_way_ms: float = 0.5
+    third_abstain_ms: float = 2000.0
+    third_hears_gates: bool = True
     release_ms: float = 2.0
     make_ms: float = 0.0
     hold_ms: float = -1.0
@@ -71,12 +73,15 @@ class Shape:
             hold_us=(round(self.hold_ms * 1000) if self.hold_ms >= 0 else -1,) * self.groups,
             drift_ppb=tuple(round(self.drift_ppm * 1000) * (1 - 2 * (node % 2)) for node in ranks),
             voter_us=(round(self.third_way_ms * 400), round(self.third_way_ms * 1000)),
+            voter_abstain_ms=round(self.third_abstain_ms),
+            voter_hears_gates=self.third_hears_gates,
             worst=self.worst,
         )
 
 
-WITNESS = {"third_period_ms": 1000.0, "third_rtt_ms": 100.0, "third_reask_ms": 100.0, "third_way_ms": 20.0}
-"""A third voter over a network: asked once a second."""
+WITNESS = {"third_period_ms": 1000.0, "third_rtt_ms": 100.0, "third_reask_ms": 100.0, "third_way_ms": 20.0,
+           "third_abstain_ms": 10000.0, "third_hears_gates": False}
+"""A third voter over a network: asked once a second, with the witness's own defaults."""
 
 WORLDS: dict[str, Callable[..., Shape]] = {
     "pair": lambda **more: Shape(**more),
