@@ -165,7 +165,7 @@ class ZookeeperVoter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ca: Text | None = None
     cert: Text | None = None
     key: Text | None = None
-    session_ms: Annotated[int, Meta(ge=1000, le=60000)] = 6000
+    session_ms: Annotated[int, Meta(ge=1000, le=60000)] = 4000
     renew_ms: Annotated[float, Meta(ge=100, le=20000)] = 1000.0
     missed: Missed = 3
     rtt_ms: RoundTripMs = 200.0

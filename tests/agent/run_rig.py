@@ -62,7 +62,9 @@ class Rig:
 
     def write(self) -> None:
         """Write the configuration as it stands."""
-        text = CONFIG.format(port=free_port(), peer_port=free_port(), links=self.links, outputs=self.outputs,
+        port = free_port()
+        peer_port = next(other for other in iter(free_port, None) if other != port)
+        text = CONFIG.format(port=port, peer_port=peer_port, links=self.links, outputs=self.outputs,
                              agent=self.agent_lines)
         self.config.write_text(text)
 
