@@ -13,7 +13,9 @@ log = logging.getLogger("twinbeat")
 
 STOP_LIMIT_S = 2.0
 LOOK_S = 0.02
-LINGER_S = 0.1     # the taker's first votes still come from here, and taking this process down loads the machine
+LINGER_S = 0.1
+"""The taker's first votes still come from here, and taking this process down loads the machine. Longer with a third
+voter over a network: until then the taker has no other vote."""
 
 
 class PlannedStop:
@@ -60,5 +62,6 @@ class PlannedStop:
                 log.warning("planned stop: %s is driven by nobody", agent.names.group_name(group))
         elif still or (orphans and peer_alive(view)):
             return False
-        agent.parts.loop.call_later(LINGER_S, agent.parts.loop.stop)
+        settle_s = agent.parts.voter.settle_s if agent.parts.voter and self._driven else 0.0
+        agent.parts.loop.call_later(LINGER_S + settle_s, agent.parts.loop.stop)
         return True

@@ -31,17 +31,21 @@ VOTER_PORT = 8
 SILENT_GRANTS = 4
 """A voter that has not answered for as many promises is told of."""
 PROMISED = 1
+CLAIM_TRIPS = 5
+"""Round trips that a claim may need: a promise given back is seen, a claim written, its answer read, one try lost."""
+SETTLE_MOST_S = 2.0
 
 
 @dataclass
 class ThirdVoter:
-    """What the agent has of its third voter."""
+    """What the agent has of its third voter. `settle_s`: within it a taker has its vote, where it is reachable."""
 
     kind: str
     rt: RuntimeLike
     key: bytes
     pair_id: int
     grant_ms: float
+    settle_s: float
     port: SerialPort | None = None
     client: VoterClient | None = None
     tell: Callable[[str, str, int], None] = lambda code, text, level: None
@@ -183,7 +187,7 @@ def open_third_voter(
     voter = cfg.third_voter
     if voter is None:
         return None
-    made = ThirdVoter(voter.type, rt, key, cfg.pair_id, grant_ms)
+    made = ThirdVoter(voter.type, rt, key, cfg.pair_id, grant_ms, min(CLAIM_TRIPS * voter.rtt_ms / 1000, SETTLE_MOST_S))
     if isinstance(voter, ArbiterVoter):
         number = int(voter.id, 16)
         made.port = SerialPort(

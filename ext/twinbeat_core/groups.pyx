@@ -134,6 +134,7 @@ cdef void claim(core_t* core, int g, uint32_t epoch, int cause) noexcept nogil:
         grp.auth_until_ns = 0
     promise_self(core, g, epoch)
     grp.epoch = epoch
+    grp.third_asked_ns = 0       # not asked for this one yet, whatever it was asked a moment ago
     enter(core, g, TR_CLAIM, cause)
     if grp.state == ACTIVE:
         drive(core, g, DRIVE_EXTEND, epoch, grp.auth_until_ns)

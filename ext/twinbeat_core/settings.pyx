@@ -44,7 +44,7 @@ cdef class CoreSettings:
             self.c.voter_mask |= 1 << node
         self.c.third_voter = p.third_voter
         self.c.third_period_ns, self.c.third_reask_ns = ns(p.third_period_ms), ns(p.third_reask_ms)
-        self.c.third_rtt_ns = ns(p.third_rtt_ms)
+        self.c.third_rtt_ns = ns(p.third_rtt_ms) if p.third_voter else 0
         self.c.link_count, self.c.group_count = len(p.links), len(p.groups)
         self.c.mistake_exp, self.c.pair_id, self.c.config_digest = p.mistake_exp, p.pair_id, p.config_digest
         self.c.epoch_block, self.c.drift_ppm = p.epoch_block, p.drift_ppm

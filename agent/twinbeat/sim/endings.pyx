@@ -22,6 +22,7 @@ from twinbeat.sim.spec import LogKind
 cdef int LOG_DIED = LogKind.DIED
 cdef int64_t REPEAT_NS = 10000000         # between two death notices
 cdef int64_t LEAVE_LOOK_NS = 10000000
+cdef int64_t CLAIM_TRIPS = 5             # round trips to a third voter that its first vote for a taker may need
 cdef int64_t LINGER_NS = 100000000       # the taker's first votes still come from the one that stops
 cdef int64_t LEAVE_LIMIT_NS = 2000000000
 cdef int64_t AGES_NS = <int64_t>1 << 61
@@ -167,5 +168,5 @@ cdef void look_to_leave(world_t* w, const item_t* item) noexcept nogil:
     for g in range(w.groups):
         if n.core.st.group[g].state != OUT:
             ready = False
-    again = push(w, w.now + (LINGER_NS if ready else LEAVE_LOOK_NS), IT_LEAVE)
+    again = push(w, w.now + (LINGER_NS + CLAIM_TRIPS * n.core.cfg.third_rtt_ns if ready else LEAVE_LOOK_NS), IT_LEAVE)
     again.node, again.life, again.code = item.node, item.life, ready or w.now >= n.leave_at
