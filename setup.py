@@ -16,7 +16,8 @@ ROOTS = ("agent", "ext", "hardware", "firmware_bridge")
 COMPILED = ("ext/*/*.pyx", "agent/twinbeat/sim/*.pyx")
 CFLAGS = ["-O2", "-fno-strict-aliasing", "-Wno-unused-function"]
 # What the wheel carries beside Python and compiled modules: types, C-level declarations, data files.
-DATA = ["py.typed", "*.pyi", "*.pxd", "*.toml", "*.json", "*.service", "*.html", "*.css", "*.js"]
+# boards/: firmware of the arbiter that is copied onto boards and never imported, so no package of its own.
+DATA = ["boards/*.py", "py.typed", "*.pyi", "*.pxd", "*.toml", "*.json", "*.service", "*.html", "*.css", "*.js"]
 JOBS = os.cpu_count() or 1
 
 

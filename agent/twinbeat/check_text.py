@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator
 
 from twinbeat.check import LinkReport, Report
+from twinbeat.check_third import TermLine, ThirdReport
 
 WIDTH = 100
 MARKS = {"yes": "covered", "partly": "partly", "no": "NOT COVERED"}
@@ -19,10 +20,18 @@ def report_text(report: Report) -> str:
     ]
     for link in report.links:
         lines += link_lines(link)
+    if report.third_voter is not None:
+        lines += third_lines(report.third_voter)
     lines += ["", *figure_lines(report), "", "What happens when ..."]
     for row in report.faults:
         outage = "" if row.outage_ms is None else f"; at most {row.outage_ms:.0f} ms undriven" if row.outage_ms else ""
         lines += wrapped(f"{row.text}{outage}", f"  {row.fault:<27} {MARKS[row.covered]:<12} ")
+    if report.checks:
+        from twinbeat.check_health import health_lines
+
+        lines += ["", "When one health check fails on the node that drives ..."]
+        for head, text in health_lines(report.checks):
+            lines += wrapped(text, head)
     for title, items in (("Devices", report.devices), ("Warnings", report.warnings), ("PROBLEMS", report.problems)):
         if items:
             lines += ["", f"{title}:"]
@@ -36,9 +45,7 @@ def link_lines(link: LinkReport) -> Iterator[str]:
     """One link: its sum, its load, the loss it takes."""
     yield ""
     yield f"Link {link.name} ({link.type})"
-    for term in link.terms:
-        sign = "=" if term.name in TOTALS else "+"
-        yield f"  {sign} {term.ms:9.2f} ms  {term.name.replace('_', ' '):<20} {term.text}"
+    yield from map(term_line, link.terms)
     load = link.load
     if load.frame_ms is None:
         fast = f", {load.fast_kbit_s:.1f} while a faster link is silent" if load.fast_kbit_s > load.kbit_s else ""
@@ -49,6 +56,24 @@ def link_lines(link: LinkReport) -> Iterator[str]:
             f"of the line, {load.busy_percent:.1f} % with answers, up to {load.worst_percent:.0f} % while asks are lost"
         )
     yield f"  tolerates {100 * link.tolerated_loss:.1f} % lost frames each way before the promise is lengthened"
+
+
+def term_line(term: TermLine) -> str:
+    """One term of a sum."""
+    sign = "=" if term.name in TOTALS else "+"
+    return f"  {sign} {term.ms:9.2f} ms  {term.name.replace('_', ' '):<20} {term.text}"
+
+
+def third_lines(third: ThirdReport) -> Iterator[str]:
+    """The third voter: its sum, and what waiting for it costs."""
+    yield ""
+    yield f"Third voter ({third.type})"
+    yield from map(term_line, third.terms)
+    yield f"  promises to the other at most {third.takeover_ms:.1f} ms after the driver died in silence"
+    if third.killed_ms is not None:
+        yield f"  a death that the gate tells of: at most {third.killed_ms:.1f} ms undriven"
+    if third.gated:
+        yield f"  gates the outputs of: {', '.join(third.gated)}"
 
 
 def figure_lines(report: Report) -> Iterator[str]:

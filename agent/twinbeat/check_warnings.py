@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from twinbeat.check_third import contact_of
+from twinbeat.check_voter import voter_warnings
 from twinbeat.config_rules import split_broker
-from twinbeat.config_schema import MqttLink, SerialLink
+from twinbeat.config_schema import ArbiterVoter, MqttLink, SerialLink
 from twinbeat_hardware.spec import GpioSpec, HookSpec, MockSpec, SerialRelaySpec, SystemdSpec
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ def warnings_of(cfg: Config, *, realtime: bool, slow_ms: float) -> list[str]:
     """All warnings, the grave ones first. `slow_ms`: the worst outage when only the slowest link is left."""
     return [
         *link_warnings(cfg),
+        *voter_warnings(cfg),
         *serial_name_warnings(cfg),
         *output_warnings(cfg),
         *broker_warnings(cfg),
@@ -32,9 +35,12 @@ def warnings_of(cfg: Config, *, realtime: bool, slow_ms: float) -> list[str]:
 def link_warnings(cfg: Config) -> Iterator[str]:
     """Too few links, or links that fail together."""
     types = {link.type for link in cfg.links}
-    sorts = {group.lone for group in cfg.groups}
+    # With a third voter `lone` has no effect.
+    sorts = {group.lone for group in cfg.groups} if cfg.third_voter is None else set()
     if len(cfg.links) == 1:
         what = "two drivers while both nodes live" if "takeover" in sorts else "that no takeover is possible"
+        if cfg.third_voter is not None:
+            what = "that the third voter alone keeps the driver, and its loss too leaves nobody"
         yield f"there is one link only: its loss means {what}; add a second one on another route"
     elif "serial" not in types and "udp" not in types:
         what = "every takeover waits for the promise to run out"
@@ -57,17 +63,19 @@ def serial_name_warnings(cfg: Config) -> Iterator[str]:
     outputs = {
         output.port for group in cfg.groups for output in group.outputs if isinstance(output, SerialRelaySpec)
     }
+    third = {cfg.third_voter.port} if isinstance(cfg.third_voter, ArbiterVoter) else set()
     for node, config in cfg.nodes.items():
         for port, path in config.serial.items():
             place = f"[node.{node}] serial.{port} = {path}"
             if UNSTABLE_NAME.search(path):
                 yield f"{place}: the number changes when adapters are plugged; use the name in /dev/serial/by-path"
-            if port in links and ("usb" in path.lower() or "ttyACM" in path):
+            if port in links | third and ("usb" in path.lower() or "ttyACM" in path):
+                where = "as crosslink" if port in links else "to the arbiter"
                 yield (
-                    f"{place}: a USB adapter as crosslink holds received bytes back (FTDI: 16 ms unless told "
+                    f"{place}: a USB adapter {where} holds received bytes back (FTDI: 16 ms unless told "
                     "otherwise) and vanishes with a disturbance on the bus; use a UART where there is one"
                 )
-            if port not in links | outputs:
+            if port not in links | outputs | third:
                 yield f"{place}: no link and no output uses this name"
 
 
@@ -76,7 +84,7 @@ def output_warnings(cfg: Config) -> Iterator[str]:
     for group in cfg.groups:
         for output in group.outputs:
             place = f'group "{group.name}", output {output.label}'
-            if isinstance(output, GpioSpec):
+            if isinstance(output, GpioSpec) and contact_of(group) is None:
                 yield (
                     f"{place}: a GPIO line keeps its level when agent and gate are killed together or the kernel "
                     "hangs; a hardware watchdog (RuntimeWatchdogSec) ends that"

@@ -97,10 +97,10 @@ cdef class CoreSettings:
         self.c.third_grant_ns = ns(p.third_grant_ms) if p.third_grant_ms else need
         problems = []
         if lease_from_grant(&self.c, self.c.third_grant_ns) < beat + self.c.third_rtt_ns + self.c.late_ns:
-            problems.append(f"third voter: a promise of {self.c.third_grant_ns / 1e6:g} ms is over before it is renewed:"
-                            f" {beat / 1e6:g} ms between asks, a round trip of {self.c.third_rtt_ns / 1e6:g} ms and"
-                            f" what outputs and clocks take need {need / 1e6:g} ms with missed = {p.third_missed}: raise"
-                            " grant_ms or lower renew_ms")
+            problems.append(f"third voter: a promise of {self.c.third_grant_ns / 1e6:g} ms is over before it is"
+                            f" renewed: {beat / 1e6:g} ms between asks, a round trip of {self.c.third_rtt_ns / 1e6:g} ms and"
+                            f" what outputs and clocks take need {need / 1e6:g} ms with missed = {p.third_missed}:"
+                            " raise grant_ms or lower renew_ms")
         if self.c.third_grant_ns > LONGEST_NS:
             problems.append(f"third voter: a promise of {self.c.third_grant_ns / 1e6:g} ms does not fit the frame"
                             " (65000 ms): lower renew_ms, missed or grant_ms")

@@ -97,7 +97,7 @@ ctypedef struct group_t:
     int64_t off_at_ns         # RELEASING: physically off from then on
     int64_t since_ns
     int64_t third_asked_ns    # when the third voter was asked last
-    int64_t third_ok_ns       # its newest promise for this claim, or refusal for an epoch that a new claim will be above
+    int64_t third_ok_ns       # its newest promise for this claim, or refusal below an epoch that will be claimed above
     uint64_t offered          # newest own stamp that offered the promise to the taker of a handover
     promise_t promise
     vote_t vote[MAX_VOTERS]

@@ -84,7 +84,7 @@ def test_arbiter_decides_without_the_board() -> None:
 
 
 def test_nobody_on_the_gateway_imports_the_firmware() -> None:
-    """The folder lies on the path of an editable install, and in no wheel."""
+    """Under this name it lies on the path of an editable install alone; a wheel has it in twinbeat_bridge."""
     wrong = {
         path: [entry for entry in imports(path) if _within(entry.module, {"arbiter"})]
         for package in FLOORS

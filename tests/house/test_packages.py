@@ -12,6 +12,8 @@ from setuptools import find_packages
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # Import names that Python cannot tell us where the distribution is not installed.
 IMPORT_NAMES = {"amqtt": "amqtt", "serial": "pyserial", "paho": "paho-mqtt"}
+# Extras of those who run the program; what they bring may be imported where it is used.
+EXTRAS = ("demo", "zookeeper")
 
 
 def _requirement_names(requirements: list[str]) -> set[str]:
@@ -51,7 +53,8 @@ def test_sdist_is_told_of_every_root() -> None:
 def test_every_foreign_import_is_declared() -> None:
     """A dependency that only the development tools bring is missing where the wheel is installed."""
     project = PROJECT["project"]
-    declared = _requirement_names(project["dependencies"] + project["optional-dependencies"]["demo"])
+    extras = [name for extra in EXTRAS for name in project["optional-dependencies"][extra]]
+    declared = _requirement_names(project["dependencies"] + extras)
     providers = importlib.metadata.packages_distributions()
     own = {*FLOORS, "cython", "libc", "cpython", "posix", *sys.stdlib_module_names}
     missing = []

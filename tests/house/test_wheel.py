@@ -86,6 +86,20 @@ def test_wheel_holds_every_package(wheel: Path) -> None:
     assert wanted - held == set()
 
 
+def test_wheel_holds_the_firmware_once(wheel: Path) -> None:
+    """`twinbeat arbiter flash` takes it from there; the checkout has it in a folder of its own, and a link to that."""
+    with zipfile.ZipFile(wheel) as archive:
+        held = archive.namelist()
+    firmware = ROOT / "firmware_bridge" / "arbiter"
+    sources = files(".py", under=shown(firmware))
+    wanted = sorted(f"twinbeat_bridge/arbiter/{path.relative_to(firmware)}" for path in sources)
+    assert len(wanted) > 10
+    assert sorted(name for name in held if "arbiter/" in name and name.startswith("twinbeat_bridge/")) == wanted
+    assert [name for name in held if name.endswith("lease.py")] == ["twinbeat_bridge/arbiter/lease.py"]
+    assert [name for name in held if name.endswith(".service")] == [
+        "twinbeat/data/twinbeat-witness.service", "twinbeat/data/twinbeat.service"]
+
+
 def test_wheel_brings_nothing_else(wheel: Path) -> None:
     """Nothing generic lands in site-packages, and no source that has been compiled."""
     with zipfile.ZipFile(wheel) as archive:

@@ -146,7 +146,8 @@ def test_coverage(outcomes: list[Outcome], promise: Promise, covered: str, start
 @pytest.mark.parametrize(
     ("world", "promised"),
     [("pair", "handover kill stall power loss-30 standby-power"), ("hold", "handover kill cut-all standby-power delay"),
-     ("three", "handover kill stall power mute-all cut-driver"), ("voter", "handover kill power cut-all voter-kill")],
+     ("three", "handover kill stall power mute-all cut-driver"), ("voter", "handover kill power cut-all voter-kill"),
+     ("gated", "hang power welded cut-all voter-cut-driver"), ("witness", "kill power cut-all voter-cut-driver")],
 )
 def test_promised(world: str, promised: str) -> None:
     subject = named_subject(world)
@@ -157,7 +158,7 @@ def test_promised(world: str, promised: str) -> None:
 @pytest.mark.parametrize(
     ("world", "refused"),
     [("pair", "hang cut-all deaf-all welded clock-fast delay"), ("hold", "stall power brownout hang cold-alone"),
-     ("three", "cut-all cold-alone hang"), ("voter", "hang welded")],
+     ("three", "cut-all cold-alone hang"), ("voter", "hang welded"), ("gated", "voter-kill"), ("witness", "hang")],
 )
 def test_not_promised_and_why(world: str, refused: str) -> None:
     subject = named_subject(world)
@@ -183,16 +184,19 @@ def row(name: str, covered: str = "yes", outage_ms: float | None = None) -> Faul
         (row("broker or network lost", outage_ms=0.0), "cut-mqtt", gap(1), "for up to 1.0 ms, not 0.0 ms"),
         (row("one link deaf one way", outage_ms=0.0), "mute-mqtt", gap(1), "for up to 1.0 ms, not 0.0 ms"),
         (row("all links cut, both alive"), "cut-all", TWO, "two drive at once in every run"),
+        (row("third voter lost", outage_ms=0.0), "voter-crash", gap(2), "for up to 2.0 ms, not 0.0 ms"),
+        (row("driver cut off from it"), "voter-cut-driver", UNDRIVEN, "nobody drives until it is repaired"),
     ],
 )
 def test_a_yes_that_the_simulator_breaks_is_a_contradiction(
     said: FaultRow, key: str, outcome: Outcome, piece: str
 ) -> None:
-    found = report({key: [outcome]}, checked=(said,))
+    world = "voter" if key.startswith("voter-") else "pair"
+    found = report({key: [outcome]}, world=world, checked=(said,))
     (contradiction,) = found.contradictions
     assert contradiction.startswith(f'check says yes to "{said.fault}", but ') and piece in contradiction
     assert not found.ok and "CONTRADICTIONS" in report_text(found)
-    assert report({key: [outcome]}, checked=(row(said.fault, "no"),)).contradictions == []
+    assert report({key: [outcome]}, world=world, checked=(row(said.fault, "no"),)).contradictions == []
     assert report({}, checked=(said,)).contradictions == []
 
 

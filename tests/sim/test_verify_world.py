@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from twinbeat.config import core_settings, load_config
+from twinbeat.config_rules_voter import round_ms
 from twinbeat.errors import ConfigError, UsageError
 from twinbeat.sim.engine import Engine
 from twinbeat.sim.verify_world import Subject, config_subjects, named_subject, variants
@@ -89,6 +90,57 @@ def test_the_last_output_ends_an_outage(tmp_path: Path) -> None:
     assert subject.late_make_ms == (26,)
 
 
+ARBITER = '[third_voter]\ntype = "arbiter"\nport = "vote"\nid = "a0b1c2d3"\n'
+WITNESS = '[third_voter]\ntype = "witness"\nwitness = "w1"\nbroker = "mqtt://w.plant"\n'
+ZOOKEEPER = '[third_voter]\ntype = "zookeeper"\nhosts = "zk1,zk2,zk3"\n'
+CONTACT = '\n[[group.output]]\ntype = "arbiter"\nrelease_ms = 6\nmake_ms = 4\n'
+
+
+def with_third(table: str, before: str = "") -> str:
+    text = EXAMPLE.read_text().replace("outage_budget_ms = 100 ", "outage_budget_ms = 10000 ")
+    return TIMING + text.replace("serial.relay", 'serial.vote = "/dev/ttyAMA2"\nserial.relay') + before + table
+
+
+@pytest.mark.parametrize(
+    ("table", "way_us", "abstains_ms", "hears"),
+    [(ARBITER, (int(round_ms(1, 921600) / 2 * 1000), 1500), 2000, True), (WITNESS, (1000, 50_000), 10_000, False),
+     (WITNESS + "rtt_ms = 1\n", (500, 500), 10_000, False), (ZOOKEEPER, (1000, 100_000), 0, False)],
+)
+def test_a_third_voter_is_as_far_away_as_the_timing_counts_with(
+    tmp_path: Path, table: str, way_us: tuple[int, int], abstains_ms: int, hears: bool
+) -> None:
+    (subject,) = subjects(tmp_path, with_third(table))
+    mine = core_settings(load_config(tmp_path / "twinbeat.toml", "gw-a"))
+    spec = subject.spec
+    assert subject.third_voter and not subject.gated and not subject.alone_decides
+    assert spec.settings == (mine, replace(mine, self_node=1))
+    assert (spec.voter_us, spec.voter_abstain_ms, spec.voter_hears_gates) == (way_us, abstains_ms, hears)
+    assert 2 * spec.voter_us[1] / 1000 <= mine.third_rtt_ms
+    Engine(spec)
+
+
+def test_contacts_of_the_arbiter_are_as_slow_as_the_file_says(tmp_path: Path) -> None:
+    (subject,) = subjects(tmp_path, with_third(ARBITER, CONTACT))
+    assert subject.gated and subject.keeps_level
+    assert subject.spec.select_us == (4000, 6000)
+
+
+def test_a_contact_alone_stays_closed_while_its_gateway_is_frozen(tmp_path: Path) -> None:
+    text = with_third(ARBITER, CONTACT)
+    first, last = text.index("[[group.output]]"), text.index(CONTACT)
+    (subject,) = subjects(tmp_path, text[:first] + text[last:])
+    assert subject.gated and subject.spec.hold_us == (-1,)
+
+
+def test_groups_with_and_without_a_contact_are_judged_apart(tmp_path: Path) -> None:
+    second = '\n[[group]]\nname = "fan"\nlone = "hold"\n[[group.output]]\ntype = "gpio"\nchip = "c"\nline = 1\n'
+    third = '\n[[group]]\nname = "lamp"\n[[group.output]]\ntype = "gpio"\nchip = "c"\nline = 2\n'
+    found = subjects(tmp_path, with_third(ARBITER, CONTACT + second + third))
+    assert [(one.groups, one.gated) for one in found] == [((0,), True), ((1, 2), False)], "lone has no effect"
+    for one in found:
+        assert {group.gated for settings in one.spec.settings for group in settings.groups} == {one.gated}
+
+
 def test_contradicting_figures_are_refused_as_check_does(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="grant_max_ms = 20"):
         subjects(tmp_path, "[timing]\nrealtime = true\ngrant_max_ms = 20\n" + EXAMPLE.read_text())
@@ -97,7 +149,7 @@ def test_contradicting_figures_are_refused_as_check_does(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "nodes", "alone", "holds", "third"),
     [("pair", 2, True, False, False), ("hold", 2, True, True, False), ("three", 3, False, False, False),
-     ("voter", 2, False, False, True)],
+     ("voter", 2, False, False, True), ("gated", 2, False, False, True)],
 )
 def test_named_worlds(name: str, nodes: int, alone: bool, holds: bool, third: bool) -> None:
     subject = named_subject(name, 50)

@@ -185,7 +185,8 @@ cdef class Engine:
             released = max(released, s.c.group[i].release_ns + s.c.group[i].make_ns)
         if self.w.p.gated:
             released += self.w.p.select_make + self.w.p.select_release
-        return (2 * max(s.c.longest_ns, self.w.p.voter_abstain if s.c.third_voter else 0) + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
+        longest = max(s.c.longest_ns, self.w.p.voter_abstain if s.c.third_voter else 0)
+        return (2 * longest + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
                 + self.w.p.persist_most + s.c.check_ns)
 
     @property

@@ -71,11 +71,11 @@ class Proof:
 
 
 def small(name: str) -> Shape:
-    """The world as the search takes it: worst times, clocks apart by the whole bound, short promises, a near witness."""
+    """The world as the search takes it: worst times, clocks apart by the whole bound, short promises, a near voter."""
     links = {"pair": ("serial", "udp"), "hold": ("serial", "udp")}.get(name, ("udp",))
     more = {"third_period_ms": 30.0, "third_rtt_ms": 10.0, "third_reask_ms": 10.0, "third_way_ms": 4.0}
-    return shape(name, **(more if name == "witness" else {}), third_abstain_ms=120.0, links=links, worst=True, drift_ppm=1000.0, gate_late_ms=5.0, grant_max_ms=50.0, release_ms=2.0,
-                 stagger_ms=5.0)
+    return shape(name, **(more if name == "witness" else {}), third_abstain_ms=120.0, links=links, worst=True,
+                 drift_ppm=1000.0, gate_late_ms=5.0, grant_max_ms=50.0, release_ms=2.0, stagger_ms=5.0)
 
 
 def choices(world: Shape, kinds: frozenset[str], grant_ns: int, period_ns: int) -> list[Choice]:

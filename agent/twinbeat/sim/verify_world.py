@@ -24,6 +24,8 @@ KEEPS_LEVEL = -1
 FALLS_WITH_KERNEL = 0
 HOST_MS = 1.0
 """The least that a frame to a voter behind the network is under way."""
+ABSTAINS_MS = {"arbiter": 2000, "witness": 10_000}
+"""How long they abstain after a start, if nobody set it otherwise; an ensemble forgets nothing."""
 CROSSLINKS = (LinkKind.LINK_SERIAL, LinkKind.LINK_UDP)
 """Links by which the gate itself can send its notice."""
 
@@ -142,6 +144,8 @@ def config_subjects(cfg: Config, budget_ms: float | None = None) -> list[Subject
         gate_late_us=round(mine.check_ms * US_PER_MS),
         hold_us=tuple(hold_us(group) for group in cfg.groups),
         voter_us=voter_us(cfg),
+        voter_abstain_ms=ABSTAINS_MS.get(cfg.third_voter.type, 0) if cfg.third_voter is not None else 0,
+        voter_hears_gates=isinstance(cfg.third_voter, ArbiterVoter),
         select_us=select_us(cfg),
     )
     sorts: dict[tuple[str, bool, bool], list[int]] = {}

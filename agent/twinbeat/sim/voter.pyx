@@ -1,7 +1,7 @@
 """The third voter as the world has it: what firmware_bridge/arbiter/lease.py does, with cuts and delays.
 
-One promise per group; epochs; abstention after a start with the floor of a reservation; an ask must echo a recent answer
-of this life, or it is answered "unproven" and repeated at once by its sender's client.
+One promise per group; epochs; abstention after a start with the floor of a reservation; an ask must echo a recent
+answer of this life, or it is answered "unproven" and repeated at once by its sender's client.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
