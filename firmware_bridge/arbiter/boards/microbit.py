@@ -5,12 +5,16 @@
               up, so that a broken wire reads as closed, and then the other side never closes.
   pin 13, 14  transmit to both gateways; receive from both, wired so that an idle gateway leaves the line high
 
-The reservation of epochs lies in two pages of flash at 0x3F000, where MicroPython's file system has room that nobody uses
-(nothing here writes files), as a ring of 128 entries of (number, epoch, check); the number goes up with each entry. A page is erased only when the newest entry is in
-the other one, and a half-written entry does not check, so no power cut loses a reservation. Copying a new program to the
-board erases the ring: floor and reservation begin at 0 again, and what protects is the abstention after the start and
-the gateways' own floors. Do that only while both gateways have theirs.
+The reservation of epochs lies in two pages of flash at 0x3F000, in a part of MicroPython's file system that nobody
+uses (nothing here writes files), as a ring of 128 entries of (number, epoch, check). The number goes up with each entry
+and is the `life` of a start. A page is erased only while the newest entry is in the other one, and an entry that was
+cut short does not check: so no power cut loses a reservation.
+
+Copying a program to the board erases the ring: floor and reservation begin at 0 again. Two holders at once there are
+not even then, for that hangs on the promise alone, and the board abstains after its start. But an epoch could come
+again if a gateway had lost its disk as well: put a program on the board while both gateways have theirs.
 """
+# ruff: noqa: F821  the names in `crc` are registers and labels
 
 import machine
 import micropython
@@ -24,10 +28,10 @@ GATED = 1
 SHARED_BUS = True
 PORTS = 1
 READ_BACK = True
-BREAK_MS = 60         # also the length of the watchdog's doubt: a loop may take 20 ms on this board
+BREAK_MS = 60         # a round may take 20 ms on this board
 U32 = 0xFFFFFFFF
 
-IDENTITY = 0x3EFF8     # pair and build number, words that the bundle puts there: so the program is the same for every pair
+IDENTITY = 0x3EFF8    # pair and build number, put there by the bundle: the program is the same for every pair
 RING = 0x3F000
 SLOTS = 128
 MARK = 0x5A5A
@@ -36,7 +40,7 @@ NVMC_ERASE = 0x4001E508
 NVMC_READY = 0x4001E400
 RESET_REASON = 0x40000400
 WATCHDOG = 0x40010000
-WATCHDOG_TICKS = 8191 # of 32768 Hz: 250 ms
+WATCHDOG_TICKS = 8191     # of 32768 Hz: 250 ms
 WATCHDOG_FOOD = 0x6E524635
 
 pair_served = mem32[IDENTITY]
@@ -99,7 +103,6 @@ def start():
     display.off()
     mem32[WATCHDOG + 0x504] = WATCHDOG_TICKS
     mem32[WATCHDOG + 0x508] = 1
-    mem32[WATCHDOG] = 1
     uart.init(115200, tx=pin13, rx=pin14)
     reason = mem32[RESET_REASON]
     mem32[RESET_REASON] = 15
@@ -140,7 +143,8 @@ def save(epoch):
         mem32[at + 4] = epoch
         mem32[at + 8] = number ^ epoch ^ MARK
         mem32[NVMC] = 0
-        if mem32[at] == number and mem32[at + 8] & U32 == number ^ epoch ^ MARK:
+        # A place where a write was cut short keeps bits of it, in the epoch alone perhaps.
+        if mem32[at] == number and mem32[at + 4] & U32 == epoch and mem32[at + 8] & U32 == number ^ epoch ^ MARK:
             return
 
 
@@ -186,7 +190,11 @@ def read_contact(group, side):
 
 
 def feed():
-    """The nRF51's watchdog, which MicroPython 1.9 does not know: without this a reset after 250 ms, outputs off."""
+    """The nRF51's watchdog, which MicroPython 1.9 does not know; it runs from the first call on.
+
+    Without a call for 250 ms the board is reset, and its outputs are off.
+    """
+    mem32[WATCHDOG] = 1
     mem32[WATCHDOG + 0x600] = WATCHDOG_FOOD
 
 

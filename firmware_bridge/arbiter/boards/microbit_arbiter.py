@@ -7,8 +7,8 @@ frames.py's here too; the bundle joins them and this file into one namespace. Mi
 import frames
 import lease
 from board import (
-    BREAK_MS, GATED, GROUPS, KIND, READ_BACK, UNIQUE, U32, build, feed, idle, life, pair_served, read, read_contact, save,
-    set_contact, start, ticks_ms, write,
+    BREAK_MS, GATED, GROUPS, KIND, READ_BACK, UNIQUE, U32, build, feed, idle, life, pair_served, read, read_contact,
+    save, set_contact, start, ticks_ms, write,
 )
 
 try:
@@ -164,8 +164,8 @@ def answer(now, ask):
                           refusals & U32, gap_us, overlap_us, noise & 0xFFFF, cause, GROUPS, GRANT_MAX, welded | failed)
     if kind:
         ago = leases.heard_ago(now, node)
-        head = frames.vote_head(kind, count, node, pair_served, incarnation, stamp, leases.life, leases.clock(now), UNIQUE,
-                                ago)
+        head = frames.vote_head(kind, count, node, pair_served, incarnation, stamp, leases.life, leases.clock(now),
+                                UNIQUE, ago)
         out = frames.wrap(head + out)
         write(0, out)
 
