@@ -98,9 +98,9 @@ cdef class CoreSettings:
         problems = []
         if lease_from_grant(&self.c, self.c.third_grant_ns) < beat + self.c.third_rtt_ns + self.c.late_ns:
             problems.append(f"third voter: a promise of {self.c.third_grant_ns / 1e6:g} ms is over before it is"
-                            f" renewed: {beat / 1e6:g} ms between asks, a round trip of {self.c.third_rtt_ns / 1e6:g} ms and"
-                            f" what outputs and clocks take need {need / 1e6:g} ms with missed = {p.third_missed}:"
-                            " raise grant_ms or lower renew_ms")
+                            f" renewed: {beat / 1e6:g} ms between asks, a round trip of"
+                            f" {self.c.third_rtt_ns / 1e6:g} ms and what outputs and clocks take need {need / 1e6:g} ms"
+                            f" with missed = {p.third_missed}: raise grant_ms or lower renew_ms")
         if self.c.third_grant_ns > LONGEST_NS:
             problems.append(f"third voter: a promise of {self.c.third_grant_ns / 1e6:g} ms does not fit the frame"
                             " (65000 ms): lower renew_ms, missed or grant_ms")
