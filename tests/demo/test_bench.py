@@ -34,6 +34,10 @@ def results() -> Results:
         "core": {"nogil_ns": 80.0, "python_ns": 700.0},
         "sim": {"steps_per_s": 2e6},
         "campaign": {"runs": 10_000, "seconds": 30.0, "early_mib": 40.0, "late_mib": 41.0},
+        "kill-arbiter": taken(1, 2, 0.9), "freeze-gated": taken(48.5, 52, 3.4),
+        "arbiter-trip": {"runs_in": "MicroPython", "asks": 3000, "promised": 3000,
+                         "round_trip_ms": {"min": 0.1, "p50": 0.2, "p99": 0.9, "max": 2.0}},
+        "witness": {"pairs": 5000, "lost": 0, "machine": {"cpus": 2}, "answer_ms": {"p50": 1.0, "p99": 9.0}},
         "prove": {"complete": True, "faults": 2, "states_per_s": 2e6, "states": 12345},
         "keepalived/kill": {**taken(30, 35, 0), "double_driver_trials": 20},
         "keepalived/stop": {**taken(28, 33, 0), "double_driver_trials": 20},
@@ -61,6 +65,7 @@ def test_every_row_is_reached_with_good_figures_and_stands_beside_keepalived() -
     assert "30.0 / 35.0 ms (75.0 x)" in text
     assert "20 of 20" in text
     assert "1.2 %; 25.0 MiB; 3.1 MiB" in text
+    assert "0 of 20; 48.5 ms; 3.40 ms" in text
     assert "7 false takeovers; 122 false takeovers" in text
     assert len([line for line in lines if line.startswith("|")]) == len(ROWS) + 2
 
@@ -79,6 +84,19 @@ def test_every_row_is_reached_with_good_figures_and_stands_beside_keepalived() -
     ("campaign", {"seconds": 121.0}),
     ("campaign", {"late_mib": 60.0}),
     ("prove", {"complete": False}),
+    ("cut-all-arbiter", {"double_driver_trials": 1}),
+    ("cut-all-arbiter", {"no_driver_trials": 1}),
+    ("cut-all-arbiter", {"role_changes": 1}),
+    ("kill-arbiter", {"gap_ms": {"p50": 5.1}}),
+    ("freeze-gated", {"double_driver_trials": 1}),
+    ("freeze-gated", {"takeover_ms": {"p50": 61.0}}),
+    ("arbiter-restart", {"role_changes": 1}),
+    ("arbiter-unplug", {"dropouts": 1}),
+    ("arbiter-trip", {"round_trip_ms": {"p50": 1.1, "p99": 2}}),
+    ("arbiter-trip", {"promised": 2999}),
+    ("witness", {"answer_ms": {"p99": 51.0}}),
+    ("witness", {"lost": 1}),
+    ("witness", {"pairs": 500}),
     ("cost", {"agents": {"gw-a": {**USE, "rss_mib": 31.0}}}),
 ])
 def test_a_worse_figure_misses_its_target(name: str, worse: dict[str, Any]) -> None:

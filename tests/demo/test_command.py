@@ -20,7 +20,8 @@ MS = 1_000_000
 def record(fault: str, changes: list[Change], why: dict[str, dict[str, Any]] | None = None) -> TrialRecord:
     """A trial with the fault at 100 ms and gw-a driving."""
     figures = evaluate(changes, 100 * MS, 500 * MS, 900 * MS)
-    return TrialRecord(1, FAULTS[fault], "gw-a", 100 * MS, 500 * MS, 900 * MS, changes, figures, why or {})
+    return TrialRecord(1, FAULTS[fault], "gw-a", 100 * MS, 500 * MS, 900 * MS, changes, figures, why or {},
+                       FAULTS[fault].moves_role)
 
 
 TAKEN = [Change(0, "gw-a", True), Change(100_200_000, "gw-a", False), Change(100_500_000, "gw-b", True)]

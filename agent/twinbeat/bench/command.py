@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from twinbeat.bench import keepalived
+from twinbeat.bench import arbiter_trip, keepalived, witness_load
 from twinbeat.bench.runs import NAMES, ROWS, RUNS, Results, Row, Run
 from twinbeat.bench.simulated import MEASURES, SimulatedError
 from twinbeat.bench.steps import step_ns
@@ -24,6 +24,7 @@ from twinbeat_core.errors import TwinbeatError
 
 KEEPALIVED_TRIALS = (20, 3)
 KEEPALIVED_SECONDS = (60, 5)
+WITNESS_LOAD = ((5000, 20.0), (500, 3.0))     # pairs, seconds: full, quick
 TRIAL_LIMIT_S = 20
 START_LIMIT_S = 120
 
@@ -90,9 +91,20 @@ def _measure(wanted: set[str], quick: bool, failures: dict[str, str]) -> Results
                 results[name] = measure(quick)
             except SimulatedError as error:
                 failures[name] = str(error)
+    for name, ask in (("arbiter-trip", arbiter_trip.measure), ("witness", _witness)):
+        if name in wanted:
+            _say(f"third voter: {name}")
+            try:
+                results[name] = ask(quick)
+            except (TwinbeatError, OSError) as error:
+                failures[name] = str(error)
     if "keepalived" in wanted:
         results.update(_keepalived(quick, failures))
     return results
+
+
+def _witness(quick: bool) -> dict[str, Any]:
+    return witness_load.measure(*WITNESS_LOAD[quick])
 
 
 def _demo(run: Run, quick: bool) -> dict[str, Any] | str:
@@ -147,7 +159,8 @@ def markdown(report: dict[str, Any]) -> list[str]:
     """The table with what one has to know to read it."""
     facts = report["machine"]
     fifo = "SCHED_FIFO permitted" if facts["sched_fifo"] else "SCHED_FIFO not permitted"
-    busy = [result["machine"]["busy_percent"] for result in report["results"].values() if "machine" in result]
+    machines = [result.get("machine", {}) for result in report["results"].values()]
+    busy = [machine["busy_percent"] for machine in machines if "busy_percent" in machine]
     measured = f", busy {min(busy):.0f} to {max(busy):.0f} % during the runs" if busy else ""
     lines = [
         "| what | target | reached | keepalived here |",
@@ -162,7 +175,8 @@ def markdown(report: dict[str, Any]) -> list[str]:
         f"Measured {report['date']} with `{report['command']}`, twinbeat {facts['twinbeat']}: {facts['cpus']} x "
         f"{facts['model']} ({facts['arch']}), Linux {facts['kernel']}, Python {facts['python']}, {fifo}{measured}.",
         "Both agents, the wire, the broker and the boards share this machine; the wire is a pty and has no baud rate. "
-        "Figures are taken from what the relay boards received (keepalived: from its address coming and going); "
+        "Figures are taken from what the relay boards received (keepalived: from its address coming and going; "
+        "where the arbiter gates the outputs: from the log of its emulated contacts, 3 ms to close and 4 ms to open); "
         "with up to 100 trials the p99 is one of the two largest samples.",
     ]
     if trials:

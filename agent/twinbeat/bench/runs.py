@@ -27,6 +27,8 @@ class Run:
         return words
 
 
+ARBITER = ["--third-voter", "arbiter"]
+ARBITER_LOST = ["arbiter-kill", "arbiter-restart", "arbiter-unplug"]
 RUNS = [
     Run("kill", ["--fault", "kill"], (100, 5)),
     Run("stop", ["--fault", "stop"], (50, 5)),
@@ -42,6 +44,12 @@ RUNS = [
     Run("load", ["--fault", "none", "--load"], (1, 1), (60, 5)),
     Run("kill-load", ["--fault", "kill", "--load"], (50, 5)),
     Run("cost", ["--fault", "none"], (1, 1), (30, 5)),
+    Run("cut-all-arbiter", ["--fault", "cut-all", *ARBITER], (50, 3), (1, 1)),
+    Run("kill-arbiter", ["--fault", "kill", *ARBITER], (50, 5)),
+    Run("freeze-gated", ["--fault", "freeze", *ARBITER, "--gated"], (50, 5)),
+    Run("arbiter-kill", ["--fault", "voter-kill", *ARBITER], (10, 2), (2, 1)),
+    Run("arbiter-restart", ["--fault", "voter-restart", *ARBITER], (10, 2), (4, 4)),
+    Run("arbiter-unplug", ["--fault", "voter-unplug", *ARBITER], (10, 2), (2, 1)),
 ]
 
 
@@ -201,4 +209,34 @@ ROWS = [
         f"{r['prove']['states_per_s']:,.0f} /s ({r['prove']['states']:,} states)",
         lambda r: r["prove"]["complete"] and r["prove"]["faults"] >= 2 and r["prove"]["states_per_s"] >= 1e5),
 ]
-NAMES = [*(run.name for run in RUNS), "core", "sim", "campaign", "prove", "keepalived"]
+ROWS += [
+    Row("pair with arbiter, every link between the gateways cut: double-driver trials; no-driver trials; role changes "
+        "and dropouts", ["cut-all-arbiter"], "0; 0; 0 and 0",
+        lambda r: f"{doubles(r['cut-all-arbiter'])}; {r['cut-all-arbiter']['no_driver_trials']}; "
+        f"{moves(r, 'cut-all-arbiter')}",
+        lambda r: no_doubles(r, "cut-all-arbiter") and r["cut-all-arbiter"]["no_driver_trials"] == 0
+        and quiet(r, "cut-all-arbiter")),
+    Row("kill -9 with arbiter: undriven p50; double-driver trials", ["kill-arbiter"], "5 ms; 0",
+        lambda r: f"{shown(figure(r['kill-arbiter'], 'gap_ms', 'p50'))}; {doubles(r['kill-arbiter'])}",
+        lambda r: at_most(figure(r["kill-arbiter"], "gap_ms", "p50"), [5]) and no_doubles(r, "kill-arbiter")),
+    Row("SIGSTOP of worker and gate, outputs gated by the arbiter: double-driver trials; takeover p50; no contact "
+        "closed p50", ["freeze-gated"], "0; 60 ms; 60 ms",
+        lambda r: "; ".join([doubles(r["freeze-gated"]), shown(figure(r["freeze-gated"], "takeover_ms", "p50")),
+                             shown(figure(r["freeze-gated"], "gap_ms", "p50"))]),
+        lambda r: no_doubles(r, "freeze-gated") and at_most(
+            figure(r["freeze-gated"], "takeover_ms", "p50") + figure(r["freeze-gated"], "gap_ms", "p50"), [60, 60])),
+    Row("arbiter killed; restarted; unplugged: role changes and dropouts", ARBITER_LOST, "0 and 0 each",
+        lambda r: moves(r, *ARBITER_LOST), lambda r: quiet(r, *ARBITER_LOST) and no_doubles(r, *ARBITER_LOST)),
+    Row("arbiter's round trip over a pty, in MicroPython: p50 / p99", ["arbiter-trip"], "1 ms / –",
+        lambda r: shown(figure(r["arbiter-trip"], "round_trip_ms", "p50", "p99"))
+        + ("" if r["arbiter-trip"]["runs_in"] == "MicroPython" else f" ({r['arbiter-trip']['runs_in']})"),
+        lambda r: at_most(figure(r["arbiter-trip"], "round_trip_ms", "p50"), [1])
+        and r["arbiter-trip"]["promised"] == r["arbiter-trip"]["asks"]),
+    Row("witness: pairs that renew once a second, on one core; p99 of the answer; unanswered", ["witness"],
+        "5,000; 50 ms; 0",
+        lambda r: f"{r['witness']['pairs']:,}; {shown(figure(r['witness'], 'answer_ms', 'p99'))}; "
+        f"{r['witness']['lost']}",
+        lambda r: r["witness"]["pairs"] >= 5000 and r["witness"]["lost"] == 0
+        and at_most(figure(r["witness"], "answer_ms", "p99"), [50])),
+]
+NAMES = [*(run.name for run in RUNS), "core", "sim", "campaign", "prove", "arbiter-trip", "witness", "keepalived"]

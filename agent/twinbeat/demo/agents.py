@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from twinbeat.demo.helper import RigError
 PAIR = "demo"
 NODES = ["gw-a", "gw-b"]
 GROUP = "pump"
+CONTACT_MAKE_MS, CONTACT_RELEASE_MS = 3.0, 4.0    # of the arbiter's emulated contacts
 READY_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 GATE_END_TIMEOUT_S = 3.0
@@ -34,10 +36,26 @@ class PairSettings:
     lone: str = "takeover"
     release_ms: float = 0.0
     busy: bool = False
+    third_voter: str | None = None    # "arbiter", "witness", "zookeeper"
+    gated: bool = False               # the arbiter's contacts are the outputs
+
+    @property
+    def contact_release_ms(self) -> float:
+        """How long the arbiter's emulated contacts take to open."""
+        return self.release_ms or CONTACT_RELEASE_MS
+
+    @property
+    def judged_release_ms(self) -> float:
+        """What is added to an off that was seen: boards tell of the order, the arbiter's log of the contact itself."""
+        return 0.0 if self.gated else self.release_ms
 
 
-def config_text(settings: PairSettings, mqtt_port: int, ports: dict[str, dict[str, str]]) -> str:
-    """The configuration file of both agents; `ports[node]` gives the paths of "cross" and "relay"."""
+def config_text(settings: PairSettings, mqtt_port: int, ports: dict[str, dict[str, str]],
+                third_voter: Sequence[str] = ()) -> str:
+    """The configuration file of both agents; `ports[node]` gives the paths of "cross" and what else there is.
+
+    `third_voter`: the lines of its table.
+    """
     mqtt_ms = max(10 * settings.period_ms, 50)
     lines = ["[pair]", f'name = "{PAIR}"', 'key_file = "pair.key"', ""]
     for node in NODES:
@@ -48,10 +66,15 @@ def config_text(settings: PairSettings, mqtt_port: int, ports: dict[str, dict[st
         "[[link]]", 'type = "serial"', 'port = "cross"', "baud = 921600", f"period_ms = {settings.period_ms:g}", "",
         "[[link]]", 'type = "mqtt"', f'broker = "mqtt://127.0.0.1:{mqtt_port}"', f"period_ms = {mqtt_ms:g}", "",
         "[[group]]", f'name = "{GROUP}"', f"prefer = {json.dumps(NODES)}", f'lone = "{settings.lone}"',
-        "lonely_start_ms = 500", "",
-        "[[group.output]]", 'type = "serial-relay"', 'port = "relay"', 'board = "lcus-1"', "baud = 921600",
-        f"release_ms = {settings.release_ms:g}", "",
+        "lonely_start_ms = 500", "", "[[group.output]]",
     ]
+    if settings.gated:
+        lines += ['type = "arbiter"', f"release_ms = {settings.contact_release_ms:g}",
+                  f"make_ms = {CONTACT_MAKE_MS:g}", ""]
+    else:
+        lines += ['type = "serial-relay"', 'port = "relay"', 'board = "lcus-1"', "baud = 921600",
+                  f"release_ms = {settings.release_ms:g}", ""]
+    lines += third_voter
     return "\n".join(lines)
 
 
@@ -135,10 +158,13 @@ class Agent:
         return self._wait_gate_ended(GATE_END_TIMEOUT_S)
 
     def terminate(self) -> None:
-        """SIGTERM, once; a frozen worker is let go on first."""
+        """SIGTERM, once; a frozen worker or gate is let go on first."""
         if self.process is None or self.process.poll() is not None or self._terminated:
             return
         self._terminated = True
+        if self.gate_pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.gate_pid, signal.SIGCONT)
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
 

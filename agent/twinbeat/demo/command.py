@@ -23,6 +23,7 @@ from twinbeat.demo.measure import summary
 from twinbeat.demo.rig import Rig
 from twinbeat.demo.trial import TrialRecord, Trials
 from twinbeat.demo.view import LineView, LiveView, View
+from twinbeat.demo.voters import KINDS
 from twinbeat_core.errors import TwinbeatError
 
 EXIT_OK, EXIT_BROKEN, EXIT_NOT_SET_UP, EXIT_INTERRUPTED = 0, 1, 5, 130
@@ -47,7 +48,9 @@ def parse(argv: list[str] | None) -> Options:
     """Options from words; a wrong one ends with a message and exit code 2."""
     parser = argparse.ArgumentParser(
         prog="twinbeat demo",
-        description="Runs two agents on this machine, injects a fault, and shows what two relay boards saw of it.")
+        description="Runs two agents on this machine, injects a fault, and shows what two relay boards saw of it, or "
+                    "the contacts of an arbiter. With --third-voter the pair has a vote that neither node casts: every "
+                    "link between the nodes may then be cut, and one of them goes on driving.")
     parser.add_argument("--fault", choices=list(FAULTS), default="kill", help="what happens (default: kill)")
     parser.add_argument("--trials", type=_number(int, 1, 100_000), help="how often (default: by fault, 1 to 5)")
     parser.add_argument("--seconds", type=_number(float, 0, 86_400), help="how long a cut, loss or calm lasts")
@@ -59,19 +62,27 @@ def parse(argv: list[str] | None) -> Options:
                         help="release time of the relay boards, in the configuration and in judging overlaps")
     parser.add_argument("--lone", choices=["takeover", "hold"], default="takeover",
                         help="what a node does that hears nothing any more (default: takeover)")
+    parser.add_argument("--third-voter", choices=KINDS, help="give the pair a third vote (default: none)")
+    parser.add_argument("--gated", action="store_true",
+                        help="the arbiter's contacts are the outputs, and its contact log tells who drives")
     parser.add_argument("--load", action="store_true", help="busy interpreter in both agents, and every core busy")
     parser.add_argument("--seed", type=int, help="seed of everything random (default: a new one each time)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep configuration, logs and changes in DIR")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of words")
     given = parser.parse_args(argv)
     fault = FAULTS[given.fault]
+    if fault.needs and given.third_voter not in fault.needs:
+        parser.error(f"--fault {fault.name} needs --third-voter {' or '.join(fault.needs)}")
+    if given.gated and given.third_voter != "arbiter":
+        parser.error("--gated needs --third-voter arbiter: its contacts are then the outputs")
     loss = given.loss if given.loss is not None else 10.0 if fault.name == "loss" else 0.0
     return Options(
         fault=fault,
         trials=given.trials or fault.default_trials,
         seconds=fault.default_seconds if given.seconds is None else given.seconds,
         loss_percent=loss,
-        settings=PairSettings(given.period_ms, given.lone, given.release_ms, given.load),
+        settings=PairSettings(given.period_ms, given.lone, given.release_ms, given.load,
+                              third_voter=given.third_voter, gated=given.gated),
         load=given.load,
         as_json=given.json,
         seed=random.SystemRandom().randrange(1 << 31) if given.seed is None else given.seed,
@@ -111,7 +122,7 @@ def _run(options: Options) -> int:
         records: list[TrialRecord] = []
         try:
             view.say(f"starting two agents: heartbeats every {options.settings.period_ms:g} ms, "
-                     f"broker {rig.broker.version()}")
+                     f"broker {rig.broker.version()}{_voter_words(options.settings)}")
             with rig:
                 trials = Trials(rig, options.fault, options.trials, options.seconds, options.loss_percent,
                                 options.seed, view.begin)
@@ -131,6 +142,12 @@ def _run(options: Options) -> int:
     return exit_code(options, report)
 
 
+def _voter_words(settings: PairSettings) -> str:
+    if settings.third_voter is None:
+        return ""
+    return f", third voter {settings.third_voter}{' with the outputs on its contacts' if settings.gated else ''}"
+
+
 def make_report(options: Options, records: list[TrialRecord], machine: dict[str, Any],
                 use: dict[str, dict[str, float | None]]) -> dict[str, Any]:
     """The JSON answer."""
@@ -140,23 +157,24 @@ def make_report(options: Options, records: list[TrialRecord], machine: dict[str,
         "period_ms": options.settings.period_ms,
         **summary([record.figures for record in records]),
         "machine": {**machine, "seed": options.seed, "loss_percent": options.loss_percent, "seconds": options.seconds,
-                    "release_ms": options.settings.release_ms, "lone": options.settings.lone},
+                    "release_ms": options.settings.release_ms, "lone": options.settings.lone,
+                    "gated": options.settings.gated},
         "agents": use,
     }
 
 
 def exit_code(options: Options, report: dict[str, Any]) -> int:
     """1 when two drove at once, or nobody did, where twinbeat promises that this does not happen."""
-    lone = options.settings.lone
-    double = report["double_driver_trials"] > 0 and not options.fault.double_allowed(lone)
-    nobody = report["no_driver_trials"] > 0 and not options.fault.undriven_allowed(lone)
+    double = report["double_driver_trials"] > 0 and not options.fault.double_allowed(options.settings)
+    nobody = report["no_driver_trials"] > 0 and not options.fault.undriven_allowed(options.settings)
     return EXIT_BROKEN if double or nobody else EXIT_OK
 
 
 def _closing(options: Options, report: dict[str, Any]) -> list[str]:
     machine = report["machine"]
     fifo = "SCHED_FIFO permitted" if machine["sched_fifo"] else "SCHED_FIFO not permitted: expect worse figures"
-    lines = [f"{options.fault.name}, as the relay boards saw it:", *explain.table(report),
+    seen = "by the arbiter's contact log" if options.settings.gated else "as the relay boards saw it"
+    lines = [f"{options.fault.name}, {seen}:", *explain.table(report),
              f"  {machine['cpus']} x {machine['model']}, Linux {machine['kernel']}, Python {machine['python']}, "
              f"{fifo}, machine busy {machine['busy_percent']:.0f} %, seed {machine['seed']}"]
     if exit_code(options, report) == EXIT_BROKEN:

@@ -10,6 +10,11 @@ from twinbeat.demo.trial import TrialRecord, explains
 
 WIDTH = 56
 ON, OFF, PART = "█", "·", "▌"
+VOTES = {
+    "promised": "holds its promise to {nodes}", "refused": "refuses {nodes}", "abstains": "abstains for {nodes}",
+    "silent": "is silent for {nodes}", "answers": "answers {nodes}",
+}
+VOTERS = {"arbiter": "The arbiter", "witness": "The witness", "zookeeper": "ZooKeeper"}
 LEAD = 0.15               # share of the picture before the fault
 
 
@@ -30,11 +35,23 @@ def sentences(record: TrialRecord) -> list[str]:
     said.append(_undriven(figures))
     said.append(f"Both were on at once for {ms(figures.overlap_ms)}." if figures.overlap_ms > 0
                 else "Never were both on at once.")
-    if not record.fault.moves_role and figures.role_changes + figures.dropouts == 0:
+    if record.votes:
+        said.append(third_voter_says(record))
+    if not record.moves and figures.role_changes + figures.dropouts == 0:
         said.append("The role did not move.")
-    elif figures.role_changes + figures.dropouts > int(record.fault.moves_role):
+    elif figures.role_changes + figures.dropouts > int(record.moves):
         said.append(f"In all: {_count(figures.role_changes, 'role change')}, {_count(figures.dropouts, 'dropout')}.")
     return said
+
+
+def third_voter_says(record: TrialRecord) -> str:
+    """Its part in who drives, from what it last told the agents that could be asked."""
+    words: dict[str, list[str]] = {}
+    for node, word in record.votes.items():
+        words.setdefault(word, []).append(node)
+    said = [VOTES.get(word, "tells {nodes}: " + word).format(nodes=" and ".join(nodes))
+            for word, nodes in sorted(words.items())]
+    return f"{VOTERS.get(record.voter, 'The third voter')} {', '.join(said)}."
 
 
 def _undriven(figures: TrialFigures) -> str:

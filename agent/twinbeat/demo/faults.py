@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twinbeat.demo import procs, switchboard
-from twinbeat.demo.agents import GROUP, NODES
+from twinbeat.demo.agents import GROUP, NODES, PairSettings
 from twinbeat.demo.helper import RigError
 from twinbeat.demo.rig import Rig
+from twinbeat.demo.voters import KINDS
 
 AFTER_RESUME_S = 0.5      # how long a resumed worker is watched before the trial goes on
 
@@ -26,14 +27,25 @@ class Fault:
     default_trials: int
     default_seconds: float = 0.0                # how long it lasts, where it does not end with the takeover
     stays_silent: bool = False                  # no notice can come: with lone = "hold" nobody may take over
+    needs: tuple[str, ...] = ()                 # the third voters of which one must be there
+    opens_contacts: bool = False                # an arbiter that gates the outputs lets go of all of them meanwhile
+    moves_gated: bool = False                   # the role moves where an arbiter gates the outputs
 
-    def double_allowed(self, lone: str) -> bool:
+    def moves(self, settings: PairSettings) -> bool:
+        """Whether the other node is expected to take over."""
+        return self.moves_role or (settings.gated and self.moves_gated)
+
+    def double_allowed(self, settings: PairSettings) -> bool:
         """Whether two drivers at once are outside of what twinbeat promises."""
-        return self.name == "cut-all" and lone == "takeover"
+        if self.name == "freeze":    # the frozen gate holds its output, and only an arbiter in the output path opens it
+            return not settings.gated
+        return self.name == "cut-all" and settings.lone == "takeover" and settings.third_voter is None
 
-    def undriven_allowed(self, lone: str) -> bool:
-        """Whether nobody driving is what the configuration asks for."""
-        return lone == "hold" and self.stays_silent
+    def undriven_allowed(self, settings: PairSettings) -> bool:
+        """Whether nobody driving is what the configuration asks for, or all that can be."""
+        if settings.third_voter is None:
+            return settings.lone == "hold" and self.stays_silent
+        return settings.gated and self.opens_contacts
 
 
 def _cut(places: list[int], on: bool) -> dict[int, bool]:
@@ -70,6 +82,47 @@ def _power_back(rig: Rig, driver: str) -> None:
     rig.agents[driver].kill()
     rig.power_back(driver)
     rig.restart_agent(driver)
+
+
+def _freeze(rig: Rig, driver: str, _loss: float) -> int:
+    agent = rig.agents[driver]
+    return rig.inject(signals=[(agent.gate_pid, signal.SIGSTOP), (agent.pid, signal.SIGSTOP)])
+
+
+def _thaw(rig: Rig, driver: str) -> None:
+    agent = rig.agents[driver]
+    rig.inject(signals=[(agent.gate_pid, signal.SIGCONT), (agent.pid, signal.SIGCONT)])
+    time.sleep(AFTER_RESUME_S)
+
+
+def _voter_kill(rig: Rig, _driver: str, _loss: float) -> int:
+    return rig.inject(signals=[(rig.voter.pid if rig.voter else None, signal.SIGKILL)])
+
+
+def _voter_back(rig: Rig, _driver: str) -> None:
+    rig.start_voter()
+
+
+def _voter_restart(rig: Rig, driver: str, loss: float) -> int:
+    at_ns = _voter_kill(rig, driver, loss)
+    rig.start_voter()
+    return at_ns
+
+
+def _voter_unplug(rig: Rig, _driver: str, _loss: float) -> int:
+    return rig.cut_voter(True)
+
+
+def _voter_plug(rig: Rig, _driver: str) -> None:
+    rig.cut_voter(False)
+
+
+def _voter_cable(rig: Rig, driver: str, _loss: float) -> int:
+    return rig.inject(flags={switchboard.voter_cut(NODES.index(driver)): True})
+
+
+def _voter_cable_back(rig: Rig, driver: str) -> None:
+    rig.inject(flags={switchboard.voter_cut(NODES.index(driver)): False})
 
 
 def _exit(rig: Rig, driver: str, _loss: float) -> int:
@@ -134,12 +187,21 @@ def _leave(_rig: Rig, _driver: str) -> None:
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in (
     Fault("kill", "the agent of {driver} is killed (SIGKILL)", _kill, _restart, True, 5),
     Fault("stop", "the agent of {driver} freezes (SIGSTOP)", _stop, _resume, True, 5, stays_silent=True),
+    Fault("freeze", "worker and gate of {driver} freeze (SIGSTOP)", _freeze, _thaw, True, 3, stays_silent=True),
     Fault("power", "{driver} loses power", _power, _power_back, True, 5, stays_silent=True),
     Fault("exit", "the agent of {driver} is stopped as planned (SIGTERM)", _exit, _restart, True, 5),
     Fault("handover", "{driver} is told to hand over", _handover, _leave, True, 5),
     Fault("cut-serial", "the serial cable is cut", _cut_serial, _uncut, False, 3, 2.0),
     Fault("cut-mqtt", "the network to the broker is cut", _cut_mqtt, _uncut, False, 3, 2.0),
     Fault("cut-all", "the serial cable and the network are cut at once", _cut_all, _uncut, False, 3, 2.0, True),
+    Fault("voter-kill", "the third voter is killed (SIGKILL)", _voter_kill, _voter_back, False, 2, 2.0,
+          needs=KINDS, opens_contacts=True),
+    Fault("voter-restart", "the third voter is killed and starts again", _voter_restart, _leave, False, 2, 6.0,
+          needs=KINDS, opens_contacts=True),
+    Fault("voter-unplug", "the third voter is unplugged from both gateways", _voter_unplug, _voter_plug, False, 2, 2.0,
+          needs=KINDS, opens_contacts=True),
+    Fault("cut-voter", "the cable between {driver} and the arbiter is cut", _voter_cable, _voter_cable_back, False, 2,
+          2.0, needs=("arbiter",), moves_gated=True),
     Fault("broker-restart", "the MQTT broker restarts", _broker_restart, _leave, False, 3, 2.0),
     Fault("loss", "frames are lost at random on both links", _loss, _lossless, False, 1, 20.0),
     Fault("none", "nothing happens", _nothing, _leave, False, 1, 10.0),

@@ -35,6 +35,17 @@ def set_fifo(priority: int) -> bool:
     return True
 
 
+def give_fifo(pid: int, priority: int) -> bool:
+    """SCHED_FIFO for a child that stands for a machine of its own; False where that is not permitted."""
+    try:
+        _soft, hard = resource.prlimit(pid, resource.RLIMIT_RTTIME)
+        resource.prlimit(pid, resource.RLIMIT_RTTIME, (RT_BUDGET_US, hard))
+        os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(priority))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def fifo_permitted() -> bool:
     """Whether processes of this user may use SCHED_FIFO; asked of a child, this process keeps its scheduling."""
     child = os.fork()

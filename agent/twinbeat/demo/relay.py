@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twinbeat.demo import procs
 from twinbeat.demo.helper import Control, Json
-from twinbeat.demo.lines import Line, wait
+from twinbeat.demo.lines import Line, serve
 from twinbeat.demo.switchboard import Switchboard
 
 FIFO_PRIORITY = 80
@@ -53,7 +53,7 @@ class Boards:
         self.control = control
         self.decoders = [Decoder() for _ in lines]
 
-    def wake(self, at_ns: int) -> None:
+    def wake(self, _ready: list[int], at_ns: int) -> None:
         """Reads both boards at one wake-up, whichever of them had something."""
         for node, line in enumerate(self.lines):
             data = line.read()
@@ -61,6 +61,10 @@ class Boards:
                 continue
             for order, level in enumerate(self.decoders[node].feed(data)):
                 self.control.send(at_ns=at_ns + order, node=node, on=level)
+
+    def due_s(self) -> float | None:
+        """Boards do nothing by themselves."""
+        return None
 
     def handle(self, request: Json) -> Json:
         """{"discard": node}: the board was replugged. Anything else answers that the reader is alive."""
@@ -71,18 +75,6 @@ class Boards:
         return {"at_ns": procs.now_ns(), "noise": [decoder.noise for decoder in self.decoders]}
 
 
-def run(boards: Boards, control: Control) -> None:
-    """Until the end of the control input."""
-    while not control.ended:
-        readable = wait(boards.lines, [control.fd], None)
-        at_ns = procs.now_ns()
-        if any(handle != control.fd for handle in readable):
-            boards.wake(at_ns)
-        if control.fd in readable:
-            for request in control.read():
-                control.answer(request, boards.handle)
-
-
 def main() -> int:
     """`python -m twinbeat.demo.relay --board FILE --port PATH --port PATH`."""
     parser = argparse.ArgumentParser(prog="twinbeat.demo.relay")
@@ -91,14 +83,7 @@ def main() -> int:
     options = parser.parse_args()
     lines = [Line(path) for path in options.port]
     control = Control()
-    boards = Boards(lines, Switchboard(options.board), control)
-    fifo = procs.prepare_helper(FIFO_PRIORITY)
-    control.send(ready=True, fifo=fifo, ports=[str(line.path) for line in lines])
-    try:
-        run(boards, control)
-    finally:
-        for line in lines:
-            line.close()
+    serve(lines, Boards(lines, Switchboard(options.board), control), control, FIFO_PRIORITY)
     return 0
 
 

@@ -1,7 +1,8 @@
-"""The whole rig: wire, boards, broker, proxy, injector and both agents, started together and ended together."""
+"""The whole rig: wire, boards, broker, proxy, injector, third voter and both agents, started and ended together."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,10 @@ from twinbeat.demo.measure import Change
 from twinbeat.demo.status import both_ready
 from twinbeat.demo.switchboard import Switchboard
 from twinbeat.demo.timeline import Timeline
+from twinbeat.demo.voter_arbiter import Arbiter
+from twinbeat.demo.voter_process import ThirdVoter
+from twinbeat.demo.voter_witness import NAME as WITNESS_NAME
+from twinbeat.demo.voters import make_voter
 
 STEADY_S = 0.25           # how long the boards must have stood still
 STEADY_TIMEOUT_S = 20.0
@@ -36,7 +41,10 @@ class Rig:
         self.burners: list[subprocess.Popen[bytes]] = []
         self.fifo = False
         self.broker = Broker(directory)
+        self.voter: ThirdVoter | None = None
         self._agent_command = agent_command
+        self._board_path = directory / "switchboard"
+        self._seed_words = ["--seed", str(seed)]
         self.agents: dict[str, Agent] = {}
 
     def __enter__(self) -> Rig:
@@ -51,27 +59,47 @@ class Rig:
         self.close()
 
     def _start(self) -> None:
-        board_path = self.directory / "switchboard"
-        Switchboard(board_path, create=True)
+        Switchboard(self._board_path, create=True)
         procs.set_subreaper(True)
         self.broker.start()
-        shared = ["--board", str(board_path)]
-        seed = ["--seed", str(self.seed)]
-        cross = {node: self.directory / f"{node}-cross" for node in NODES}
-        relay = {node: self.directory / f"{node}-relay" for node in NODES}
-        nodes = [word for node in NODES for word in ("--node", node)]
-        self._helper("injector", "inject", shared)
-        self._helper("wire", "wire", [*shared, *seed, *_ports(cross)])
-        self._helper("relay", "relay", [*shared, *_ports(relay)])
-        dialect = [] if self.broker.speaks_mqtt5 else ["--translate"]
-        self._helper("proxy", "proxy", [*shared, *seed, *nodes, *dialect, "--broker-port", str(self.broker.port)])
-        ready = {name: helper.wait_ready() for name, helper in self.helpers.items()}
+        proxy_port = self._start_helpers()
         self._watch(self.broker.pid)
-        self.fifo = all(message["fifo"] for message in ready.values())
         write_key(self.directory / "pair.key")
+        self.voter = make_voter(self.settings, self.directory, self.broker, proxy_port, self.timeline.add)
+        if isinstance(self.voter, Arbiter):
+            self._helper("voter-wire", "wire", self.voter.wire_words())
+            self.helpers["voter-wire"].wait_ready()
+        if self.voter is not None:
+            self.start_voter()
+        self._start_agents(proxy_port)
+        if self.load:
+            self.burners = [
+                subprocess.Popen([sys.executable, "-m", "twinbeat.demo.burn", str(os.getpid())], start_new_session=True)
+                for _ in range(os.cpu_count() or 1)]
+
+    def _start_helpers(self) -> int:
+        """The processes that every rig has; returns the proxy's port."""
+        nodes = [word for node in (*NODES, WITNESS_NAME) for word in ("--node", node)]
+        dialect = [] if self.broker.speaks_mqtt5 else ["--translate"]
+        self._helper("injector", "inject", [])
+        self._helper("wire", "wire", [*self._seed_words, *_port_words(self._paths("cross"))])
+        if not self.settings.gated:
+            self._helper("relay", "relay", _port_words(self._paths("relay")))
+        self._helper("proxy", "proxy", [*self._seed_words, *nodes, *dialect, "--broker-port", str(self.broker.port)])
+        ready = {name: helper.wait_ready() for name, helper in self.helpers.items()}
+        self.fifo = all(message["fifo"] for message in ready.values())
+        port: int = ready["proxy"]["port"]
+        return port
+
+    def _start_agents(self, proxy_port: int) -> None:
         config = self.directory / "twinbeat.toml"
-        ports = {node: {"cross": str(cross[node]), "relay": str(relay[node])} for node in NODES}
-        config.write_text(config_text(self.settings, ready["proxy"]["port"], ports))
+        kinds = ["cross"] if self.settings.gated else ["cross", "relay"]
+        ports = {node: {kind: str(self._paths(kind)[node]) for kind in kinds} for node in NODES}
+        if self.voter is not None:
+            for node, more in self.voter.ports().items():
+                ports[node] |= more
+        table = self.voter.config_lines() if self.voter is not None else []
+        config.write_text(config_text(self.settings, proxy_port, ports, table))
         for node in NODES:
             self.agents[node] = Agent(node, self.directory, config, self._agent_command, self.settings.busy)
             self.agents[node].start()
@@ -79,10 +107,6 @@ class Rig:
         for agent in self.agents.values():
             agent.wait_ready()
             self._watch(agent.gate_pid)
-        if self.load:
-            self.burners = [
-                subprocess.Popen([sys.executable, "-m", "twinbeat.demo.burn", str(os.getpid())], start_new_session=True)
-                for _ in range(os.cpu_count() or 1)]
 
     def close(self) -> None:
         """Ends everything; may be called more than once."""
@@ -94,6 +118,8 @@ class Rig:
             agent.terminate()
         for agent in self.agents.values():
             agent.stop()
+        if self.voter is not None:
+            self.voter.stop()
         for helper in reversed(list(self.helpers.values())):
             helper.close()
         self.broker.stop()
@@ -122,6 +148,25 @@ class Rig:
         self.broker.start()
         self._watch(self.broker.pid)
 
+    def start_voter(self) -> None:
+        """The third voter starts, or comes back after it was killed, remembering what it kept on disk."""
+        assert self.voter is not None
+        old = self.voter.pid
+        if old is not None:
+            self.helpers["injector"].request(forget=[old])
+            self.voter.stop()
+        self.voter.start()
+        self._watch(self.voter.pid)
+
+    def cut_voter(self, on: bool) -> int:
+        """The third voter hears nobody and nobody hears it, or this is over. Returns when it was in force."""
+        assert self.voter is not None
+        places = self.voter.flags()
+        frozen = [] if places else [(self.voter.pid, signal.SIGSTOP if on else signal.SIGCONT)]
+        at_ns = self.inject(flags=dict.fromkeys(places, on), signals=[*frozen])
+        self.proxy(resume=True)
+        return at_ns
+
     def set_loss(self, percent: float) -> int:
         """Random loss of frames on both links; returns when it was in force."""
         share = percent / 100
@@ -130,15 +175,19 @@ class Rig:
         return at_ns
 
     def power_gone(self, node: str, at_ns: int) -> None:
-        """The board of this node reads as off from `at_ns`."""
-        self.timeline.add(Change(at_ns, node, False, "power"))
+        """The board of this node reads as off from `at_ns`; an arbiter's contacts have the arbiter's supply."""
+        if not self.settings.gated:
+            self.timeline.add(Change(at_ns, node, False, "power"))
 
     def power_back(self, node: str) -> None:
         """After a power fault: the node's cables and its board work again and hold nothing old."""
         index = NODES.index(node)
         self.proxy(close=index)
         self.wire(discard=index)
-        self.helpers["relay"].request(discard=index)
+        if "relay" in self.helpers:
+            self.helpers["relay"].request(discard=index)
+        if "voter-wire" in self.helpers:
+            self.helpers["voter-wire"].request(discard=0, cable=index)
         self.inject(flags={switchboard.dark(index): False})
         self.proxy(resume=True)
 
@@ -149,7 +198,10 @@ class Rig:
         agent.wait_ended()
         agent.kill()
         self.helpers["injector"].request(forget=old)
-        self.wire(discard=NODES.index(node))
+        index = NODES.index(node)
+        self.wire(discard=index)
+        if "voter-wire" in self.helpers:
+            self.helpers["voter-wire"].request(discard=0, cable=index)
         agent.start()
         self._watch(agent.pid)
         agent.wait_ready()
@@ -178,7 +230,11 @@ class Rig:
 
     def _helper(self, name: str, module: str, arguments: list[str]) -> None:
         events = self._board_event if name == "relay" else None
-        self.helpers[name] = Helper(name, f"twinbeat.demo.{module}", arguments, self.directory / f"{name}.log", events)
+        words = ["--board", str(self._board_path), *arguments]
+        self.helpers[name] = Helper(name, f"twinbeat.demo.{module}", words, self.directory / f"{name}.log", events)
+
+    def _paths(self, kind: str) -> dict[str, Path]:
+        return {node: self.directory / f"{node}-{kind}" for node in NODES}
 
     def _board_event(self, event: Json) -> None:
         self.timeline.add(Change(event["at_ns"], NODES[event["node"]], event["on"]))
@@ -188,5 +244,5 @@ class Rig:
             self.helpers["injector"].request(watch=[pid])
 
 
-def _ports(paths: dict[str, Path]) -> list[str]:
+def _port_words(paths: dict[str, Path]) -> list[str]:
     return [word for path in paths.values() for word in ("--port", str(path))]

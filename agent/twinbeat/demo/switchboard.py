@@ -1,6 +1,6 @@
 """One page of shared memory with the cuts in force.
 
-The wire, the proxy and the relay boards look at it before each byte they pass, the injector writes it. A cut and a
+The wires, the proxies and the relay boards look at it before each byte they pass, the injector writes it. A cut and a
 kill that belong to one fault thus happen within microseconds of one stamp, without messages on the way.
 """
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 
 NODES = 2
+WITNESS = 2
+"""The witness, behind the nodes, among those that the network to the broker carries."""
 SIZE = mmap.PAGESIZE
 
 
@@ -23,9 +25,14 @@ def wire_cut(source: int) -> int:
     return 2 + source
 
 
-def mqtt_cut(node: int) -> int:
-    """Place of the flag: this node's MQTT connection is a black hole."""
-    return 4 + node
+def mqtt_cut(client: int) -> int:
+    """Place of the flag: this node's, or the witness's, MQTT connection is a black hole."""
+    return 4 + client
+
+
+def voter_cut(node: int) -> int:
+    """Place of the flag: the cable between this node and the arbiter carries nothing."""
+    return 7 + node
 
 
 class Switchboard:
@@ -49,9 +56,14 @@ class Switchboard:
         flags = self.flags
         return bool(flags[2 + source] or flags[0] or flags[1])
 
-    def mqtt_silent(self, node: int) -> bool:
-        """Whether this node's MQTT connection carries nothing."""
-        return bool(self.flags[4 + node] or self.flags[node])
+    def mqtt_silent(self, client: int) -> bool:
+        """Whether this MQTT connection carries nothing. The witness has a supply of its own."""
+        flags = self.flags
+        return bool(flags[4 + client] or (client < NODES and flags[client]))
+
+    def voter_silent(self, node: int) -> bool:
+        """Whether the cable between this node and the arbiter carries nothing. The arbiter has a supply of its own."""
+        return bool(self.flags[7 + node] or self.flags[node])
 
     def is_dark(self, node: int) -> bool:
         """Whether this node has no power."""

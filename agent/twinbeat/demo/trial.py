@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinbeat.demo import procs
+from twinbeat.demo.agents import Agent
 from twinbeat.demo.faults import Fault
 from twinbeat.demo.measure import Change, TrialFigures, evaluate
 from twinbeat.demo.rig import Rig
+from twinbeat.demo.status import voter_word
 
 TAKEOVER_TIMEOUT_S = 3.0
+GRANTS = 3                # of the third voter that may pass besides
 HOLD_OBSERVE_S = 1.5      # lone = "hold" and nobody may take over: how long to make sure
 SETTLE_S = 0.2            # watched on after the takeover
 LOSS_LEAD_S = 1.0         # with --loss: how long before the first fault, so that the pair knows its links
@@ -37,6 +40,9 @@ class TrialRecord:
     changes: list[Change]
     figures: TrialFigures
     why: dict[str, dict[str, Any]] = field(default_factory=dict)
+    moves: bool = True                                     # the other node was expected to take over
+    voter: str = ""                                        # which kind of third voter the pair has, if any
+    votes: dict[str, str] = field(default_factory=dict)    # what it says to each node that can be asked
 
 
 def explains(verdict: dict[str, Any], fault_ns: int) -> bool:
@@ -64,11 +70,12 @@ class Trials:
         self._on_begin = on_begin
         self._use_sample_s = use_sample_s
         self._busy_from = procs.machine_busy_ns()
+        self._moves = fault.moves(rig.settings)
 
     def records(self) -> Iterator[TrialRecord]:
         """One trial after the other, roles as they fell."""
         self._steady()
-        if self.seconds < self._use_sample_s or self.fault.moves_role:
+        if self.seconds < self._use_sample_s or self._moves:
             before = self._begin_use()
             time.sleep(self._use_sample_s)
             self._end_use(before)
@@ -84,6 +91,7 @@ class Trials:
         return {"cpus": procs.cpu_count(), "model": procs.cpu_model(), "arch": platform.machine(),
                 "kernel": platform.release(), "python": platform.python_version(), "sched_fifo": self.rig.fifo,
                 "broker": self.rig.broker.version(), "load": self.rig.load,
+                "third_voter": self.rig.voter.describe() if self.rig.voter is not None else None,
                 "busy_percent": round(100 * busy / max(1, total), 1)}
 
     def _steady(self) -> str:
@@ -93,47 +101,59 @@ class Trials:
         return driver
 
     def _trial(self, number: int) -> TrialRecord:
-        driver = self._steady()
+        rig, driver = self.rig, self._steady()
         self._on_begin(number, driver)
-        self.rig.timeline.forget_before(procs.now_ns())
-        period_s = self.rig.settings.period_ms / 1000
+        rig.timeline.forget_before(procs.now_ns())
+        period_s = rig.settings.period_ms / 1000
         time.sleep(self._random.uniform(1, 4) * period_s)
         use = self._begin_use() if not self.use else None
-        fault_ns = self.fault.inject(self.rig, driver, self.loss_percent)
+        fault_ns = self.fault.inject(rig, driver, self.loss_percent)
         self._observe(driver, fault_ns)
         observed_ns = procs.now_ns()
+        votes = self._ask_votes() if number <= DETAILED_TRIALS else {}
         if use is not None:
             self._end_use(use)
         why = self._ask_why(fault_ns) if number <= DETAILED_TRIALS else {}
-        self.fault.heal(self.rig, driver)
+        self.fault.heal(rig, driver)
         self._steady()
         end_ns = procs.now_ns()
         time.sleep(OVERLAP_TAIL_S)
-        changes = self.rig.timeline.since(fault_ns)
-        figures = evaluate(changes, fault_ns, observed_ns, end_ns, self.rig.settings.release_ms)
-        return TrialRecord(number, self.fault, driver, fault_ns, observed_ns, end_ns, changes, figures, why)
+        changes = rig.timeline.since(fault_ns)
+        figures = evaluate(changes, fault_ns, observed_ns, end_ns, rig.settings.judged_release_ms)
+        return TrialRecord(number, self.fault, driver, fault_ns, observed_ns, end_ns, changes, figures, why,
+                           self._moves, rig.settings.third_voter or "", votes)
 
     def _observe(self, driver: str, fault_ns: int) -> None:
         rig, fault = self.rig, self.fault
-        if not fault.moves_role:
+        if not self._moves:
             time.sleep(max(0.0, self.seconds - (procs.now_ns() - fault_ns) / 1e9))
             return
-        if fault.undriven_allowed(rig.settings.lone):
+        if fault.undriven_allowed(rig.settings):
             time.sleep(HOLD_OBSERVE_S)
             return
-        rig.timeline.wait(lambda levels: any(on for node, on in levels.items() if node != driver), TAKEOVER_TIMEOUT_S)
+        grant_s = rig.voter.grant_ms / 1000 if rig.voter is not None else 0.0
+        rig.timeline.wait(lambda levels: any(on for node, on in levels.items() if node != driver),
+                          TAKEOVER_TIMEOUT_S + GRANTS * grant_s)
         time.sleep(max(SETTLE_S, self.seconds))
 
     def _ask_why(self, fault_ns: int) -> dict[str, dict[str, Any]]:
         """What the agents that can be asked say; waits a little for a verdict where there must be one."""
         deadline_ns = procs.now_ns() + VERDICT_WAIT_NS
         while True:
-            said = {node: agent.control("why") for node, agent in self.rig.agents.items()
-                    if agent.pid is not None and procs.is_alive(agent.pid) and not procs.is_stopped(agent.pid)}
-            if (not self.fault.moves_role or procs.now_ns() > deadline_ns
+            said = {node: agent.control("why") for node, agent in self._askable().items()}
+            if (not self._moves or procs.now_ns() > deadline_ns
                     or any(explains(verdict, fault_ns) for answer in said.values() for verdict in _verdicts(answer))):
                 return said
             time.sleep(VERDICT_POLL_S)
+
+    def _ask_votes(self) -> dict[str, str]:
+        words = {node: voter_word(agent.control("status")) for node, agent in self._askable().items()}
+        return {node: word for node, word in words.items() if word is not None}
+
+    def _askable(self) -> dict[str, Agent]:
+        """The agents that are neither dead nor frozen."""
+        return {node: agent for node, agent in self.rig.agents.items()
+                if agent.pid is not None and procs.is_alive(agent.pid) and not procs.is_stopped(agent.pid)}
 
     def _begin_use(self) -> dict[str, int]:
         return {"": procs.now_ns(), **{node: agent.cpu_ns() for node, agent in self.rig.agents.items()}}

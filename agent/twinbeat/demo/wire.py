@@ -1,4 +1,4 @@
-"""The serial cable between the two agents: two ptys and what can go wrong between them.
+"""Serial cables: two ptys each and what can go wrong between them; the one between the agents, or those to an arbiter.
 
 A process of its own, at SCHED_FIFO where that is permitted, since a cable does not feel how busy a computer is. Each
 direction is a lane. A lane cuts, drops whole frames at random, corrupts frames at random and delays. Frames are what
@@ -10,11 +10,13 @@ import argparse
 import random
 import sys
 from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from twinbeat.demo import procs
 from twinbeat.demo.helper import Control, Json
-from twinbeat.demo.lines import Line, wait
+from twinbeat.demo.lines import End, Line, Socket, serve
 from twinbeat.demo.switchboard import Switchboard
 
 FIFO_PRIORITY = 70
@@ -99,18 +101,18 @@ class Lane:
 
 
 class Wire:
-    """Both ends and both lanes; `lanes[n]` carries what node n sends."""
+    """Both ends and both lanes; `lanes[n]` carries what end n sends while not `silent(n)`."""
 
-    def __init__(self, lines: list[Line], board: Switchboard, seed: str) -> None:
+    def __init__(self, lines: Sequence[End], silent: Callable[[int], bool], seed: str) -> None:
         self.lines = lines
-        self.board = board
+        self.silent = silent
         self.lanes = [Lane(f"{seed}/{source}") for source in range(2)]
 
     def received(self, source: int) -> None:
-        """Node `source` wrote something: pass it on."""
+        """End `source` wrote something: pass it on."""
         data = self.lines[source].read()
         lane = self.lanes[source]
-        if self.board.wire_silent(source):
+        if self.silent(source):
             lane.cut(data)
             return
         data = lane.passes(data)
@@ -133,7 +135,7 @@ class Wire:
         return None if next_due is None else max(0, next_due - procs.now_ns()) / 1e9
 
     def handle(self, request: Json) -> Json:
-        """{"set": {...}, "source": n or absent for both} | {"discard": node} | {"stats": true}."""
+        """{"set": {...}, "source": n or absent for both} | {"discard": end} | {"stats": true}."""
         if "set" in request:
             sources = [request["source"]] if "source" in request else [0, 1]
             for source in sources:
@@ -144,7 +146,7 @@ class Wire:
 
     def _deliver(self, source: int, data: bytes) -> None:
         lane = self.lanes[source]
-        if self.board.wire_silent(source):
+        if self.silent(source):
             lane.stats["bytes_cut"] += len(data)
             return
         written = self.lines[1 - source].write(data)
@@ -152,38 +154,51 @@ class Wire:
         lane.stats["bytes_overrun"] += len(data) - written
 
 
-def run(wire: Wire, control: Control) -> None:
-    """Until the end of the control input."""
-    masters = [line.master for line in wire.lines]
-    while not control.ended:
-        timeout_s = wire.deliver_due()
-        readable = wait(wire.lines, [control.fd], timeout_s)
-        for source, master in enumerate(masters):
-            if master in readable:
-                wire.received(source)
-        if control.fd in readable:
-            for request in control.read():
-                control.answer(request, wire.handle)
+class Wires:
+    """The cables of one process."""
+
+    def __init__(self, wires: list[Wire]) -> None:
+        self.wires = wires
+
+    def wake(self, ready: list[int], _at_ns: int) -> None:
+        """Passes on what came."""
+        for wire in self.wires:
+            for source, line in enumerate(wire.lines):
+                if any(master in ready for master in line.masters):
+                    wire.received(source)
+
+    def due_s(self) -> float | None:
+        """Delivers what has waited long enough; seconds until the next is due."""
+        waits = [wait_s for wire in self.wires if (wait_s := wire.deliver_due()) is not None]
+        return min(waits, default=None)
+
+    def handle(self, request: Json) -> Json:
+        """A request to one cable: {"cable": number, 0 where it is absent, and what `Wire.handle` takes}."""
+        return self.wires[request.get("cable", 0)].handle(request)
 
 
 def main() -> int:
-    """`python -m twinbeat.demo.wire --board FILE --port PATH --port PATH --seed S`."""
+    """`python -m twinbeat.demo.wire --board FILE --port PATH --port PATH --seed S [--voter]`."""
     parser = argparse.ArgumentParser(prog="twinbeat.demo.wire")
     parser.add_argument("--board", required=True)
-    parser.add_argument("--port", action="append", type=Path, required=True)
+    parser.add_argument("--port", action="append", type=Path, required=True, help="in pairs, the ends of a cable")
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--voter", action="store_true",
+                        help="cable n is node n's to the arbiter: the node's end is a pty, the other a unix socket")
     options = parser.parse_args()
-    lines = [Line(path) for path in options.port]
-    wire = Wire(lines, Switchboard(options.board), options.seed)
-    control = Control()
-    fifo = procs.prepare_helper(FIFO_PRIORITY)
-    control.send(ready=True, fifo=fifo, ports=[str(line.path) for line in lines])
-    try:
-        run(wire, control)
-    finally:
-        for line in lines:
-            line.close()
+    kinds = (Line, Socket) if options.voter else (Line, Line)
+    lines: list[End] = [kinds[number % 2](path) for number, path in enumerate(options.port)]
+    board = Switchboard(options.board)
+    wires = []
+    for number in range(len(lines) // 2):
+        silent = partial(_voter_silent, board, number) if options.voter else board.wire_silent
+        wires.append(Wire(lines[2 * number:2 * number + 2], silent, f"{options.seed}/{number}"))
+    serve(lines, Wires(wires), Control(), FIFO_PRIORITY)
     return 0
+
+
+def _voter_silent(board: Switchboard, node: int, _source: int) -> bool:
+    return board.voter_silent(node)
 
 
 if __name__ == "__main__":
