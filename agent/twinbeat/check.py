@@ -5,25 +5,30 @@ Everything is computed from the settings that the core itself will run with. The
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from twinbeat.check_coverage import FaultRow, coverage
+from twinbeat.check_coverage_voter import voter_coverage, voter_facts
 from twinbeat.check_load import LinkLoad, link_load
+from twinbeat.check_third import (
+    TermLine,
+    ThirdReport,
+    contact_lost_ms,
+    contacts_ms,
+    last_make_ms,
+    third_problems,
+    third_report,
+)
 from twinbeat.check_warnings import warnings_of
 from twinbeat.config import Config, core_settings
 from twinbeat.config_core import uses_realtime
 from twinbeat_core.settings import CoreSettings, LinkSettings, Settings
 from twinbeat_core.timing import timing_terms, tolerated_loss
 
-
-class TermLine(Struct, frozen=True, kw_only=True):
-    """One line of a link's timing sum."""
-
-    name: str
-    ms: float
-    text: str
+if TYPE_CHECKING:
+    from twinbeat.check_health import HealthRow
 
 
 class LinkReport(Struct, frozen=True, kw_only=True):
@@ -41,7 +46,7 @@ class LinkReport(Struct, frozen=True, kw_only=True):
 class Outage(Struct, frozen=True, kw_only=True):
     """The worst time without a driven output at the death of the driver, against the budget.
 
-    fast_ms    with every link up
+    fast_ms    with every link up; with a third voter its promise counts too, whatever link is left
     slow_ms    when only the slowest link is left
     budget_ms  [pair] outage_budget_ms, None where none is set
     over_ms    by how much fast_ms is over the budget, 0.0 when it is not
@@ -62,6 +67,7 @@ class Report(Struct, frozen=True, kw_only=True):
     realtime: bool
     check_ms: float
     links: list[LinkReport]
+    third_voter: ThirdReport | None
     detection_ms: tuple[float, float]
     listen_ms: float
     outage: Outage
@@ -69,6 +75,7 @@ class Report(Struct, frozen=True, kw_only=True):
     warnings: list[str]
     problems: list[str]
     devices: list[str]
+    checks: list[HealthRow]
 
 
 def build_report(cfg: Config) -> Report:
@@ -77,13 +84,11 @@ def build_report(cfg: Config) -> Report:
     settings = core_settings(cfg, realtime=realtime)
     core = settings.compile()
     links = link_reports(cfg, settings, core)
-    outage = outage_of(cfg, settings, core)
-    fastest = min(links, key=lambda link: link.grant_ms)
-    fastest_settings = settings.links[links.index(fastest)]
-    period_ms = fastest_settings.period_ms
-    # A frozen node acts until its last answered stamp is T_L old, and that is at most a period and a round trip
-    # older than the last frame that its peer heard.
-    frozen_ms = outage.fast_ms - fastest.lease_ms + period_ms + fastest_settings.rtt_ms
+    third = third_report(cfg, settings, core)
+    outage = outage_of(cfg, settings, core, third)
+    number = min(range(len(links)), key=lambda number: links[number].grant_ms)
+    fastest, period_ms = links[number], settings.links[number].period_ms
+    checks, idle = health_report(cfg)
     return Report(
         pair=cfg.pair.name,
         node=cfg.node,
@@ -91,20 +96,57 @@ def build_report(cfg: Config) -> Report:
         realtime=realtime,
         check_ms=settings.check_ms,
         links=links,
+        third_voter=third,
         detection_ms=(fastest.grant_ms - period_ms, fastest.grant_ms),
         listen_ms=core.grant_max_ms,
         outage=outage,
-        faults=coverage(
-            cfg,
-            lease_ms=fastest.lease_ms,
-            grant_ms=fastest.grant_ms,
-            power_ms=outage.fast_ms,
-            frozen_ms=frozen_ms,
-        ),
+        faults=fault_rows(cfg, settings, core, number, outage.fast_ms, third),
         warnings=warnings_of(cfg, realtime=realtime, slow_ms=outage.slow_ms),
-        problems=budget_problems(outage),
+        problems=[*third_problems(cfg, core), *budget_problems(cfg, outage), *idle],
         devices=[],
+        checks=checks,
     )
+
+
+def health_report(cfg: Config) -> tuple[list[HealthRow], list[str]]:
+    """What each health check moves when it fails alone, and those that can change nothing."""
+    if not cfg.checks:
+        return [], []
+    from twinbeat.check_health import health_problems, health_rows
+
+    rows = health_rows(cfg)
+    return rows, health_problems(cfg, rows)
+
+
+def fault_rows(cfg: Config, settings: Settings, core: CoreSettings, number: int, power_ms: float,
+               third: ThirdReport | None) -> list[FaultRow]:
+    """What is covered, with the outages; `number`: the link with the shortest T_G, `power_ms`: a silent death's.
+
+    A frozen node acts until its last answered stamp is T_L old, and that is at most a period and a round trip older
+    than the last frame that its peer heard; with a third voter the longer of its two authorities counts, and a node
+    that wakes just then may claim first, which costs the other one more ask.
+    """
+    link, lease_ms, grant_ms = settings.links[number], core.lease_ms(number), core.grant_ms(number)
+    if third is None:
+        frozen_ms = power_ms - lease_ms + link.period_ms + link.rtt_ms
+        return coverage(cfg, lease_ms=lease_ms, grant_ms=grant_ms, power_ms=power_ms, frozen_ms=frozen_ms)
+    again_ms = settings.third_rtt_ms + settings.third_reask_ms
+    tail_ms = again_ms + settings.late_ms + last_make_ms(cfg) + contacts_ms(cfg)
+    renew_ms = max(settings.third_period_ms, min(other.period_ms for other in settings.links))
+    frozen_ms = tail_ms + max(
+        grant_ms + link.rtt_ms / 2 - lease_ms + link.period_ms + link.rtt_ms,
+        third.takeover_ms - third.lease_ms + renew_ms + settings.third_rtt_ms,
+    )
+    return voter_coverage(voter_facts(
+        cfg,
+        contacts_ms=contacts_ms(cfg),
+        lease_ms=max(lease_ms, third.lease_ms),
+        grant_ms=third.grant_ms,
+        power_ms=power_ms,
+        frozen_ms=min(frozen_ms, power_ms),
+        killed_ms=third.killed_ms,
+        cut_ms=contact_lost_ms(cfg, settings, core),
+    ))
 
 
 def link_reports(cfg: Config, settings: Settings, core: CoreSettings) -> list[LinkReport]:
@@ -133,17 +175,20 @@ def alone_after_ms(settings: Settings, link: LinkSettings) -> float:
     return 2.5 * beat_ms
 
 
-def outage_of(cfg: Config, settings: Settings, core: CoreSettings) -> Outage:
+def outage_of(cfg: Config, settings: Settings, core: CoreSettings, third: ThirdReport | None) -> Outage:
     """The driver dies with everything right after a frame of its own was heard: T_G, then the peer's output makes.
 
-    In a bare pair two and a half beats where those are longer: before that the peer does not know itself alone.
+    In a bare pair two and a half beats where those are longer: before that the peer does not know itself alone. With a
+    third voter its promise to the dead one too has to run out, and the arbiter's contacts move where they gate.
 
     The worst case of the faults that only silence tells. A frame that was under way adds half a round trip,
     the decider its lateness; of several groups the slowest output counts.
     """
-    make_ms = max(output.make_ms for group in cfg.groups for output in group.outputs)
+    tail_ms = settings.late_ms + last_make_ms(cfg) + contacts_ms(cfg)
+    third_ms = third.takeover_ms if third is not None else 0.0
     worst = [
-        max(core.grant_ms(number), alone_after_ms(settings, link)) + link.rtt_ms / 2 + settings.late_ms + make_ms
+        max(core.grant_ms(number) + link.rtt_ms / 2, alone_after_ms(settings, link) + link.rtt_ms / 2, third_ms)
+        + tail_ms
         for number, link in enumerate(settings.links)
     ]
     budget_ms = cfg.pair.outage_budget_ms
@@ -151,14 +196,17 @@ def outage_of(cfg: Config, settings: Settings, core: CoreSettings) -> Outage:
     return Outage(fast_ms=min(worst), slow_ms=max(worst), budget_ms=budget_ms, over_ms=over_ms)
 
 
-def budget_problems(outage: Outage) -> list[str]:
+def budget_problems(cfg: Config, outage: Outage) -> list[str]:
     """The outage budget, broken; empty when it holds or none is set."""
     if not outage.over_ms:
         return []
+    remedy = "lower period_ms or missed of the fastest link"
+    if cfg.third_voter is not None:
+        remedy += ", renew_ms, missed or rtt_ms of the third voter"
     return [
         f"worst outage {outage.fast_ms:.1f} ms is {outage.over_ms:.1f} ms over outage_budget_ms = "
         f"{outage.budget_ms:g}; "
-        "lower period_ms or missed of the fastest link, use an output with a shorter release_ms, or raise the budget"
+        f"{remedy}, use an output with a shorter release_ms, or raise the budget"
     ]
 
 

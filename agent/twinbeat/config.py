@@ -31,6 +31,7 @@ from twinbeat.config_schema import (
 from twinbeat.errors import ConfigError
 
 if TYPE_CHECKING:
+    from twinbeat.config_check import CheckConfig
     from twinbeat_core.settings import Settings
 
 __all__ = [
@@ -75,6 +76,7 @@ class Config(Struct, frozen=True, kw_only=True):
     digest: int
     pair_id: int
     third_voter: ThirdVoter | None = None
+    checks: tuple[CheckConfig, ...] = ()
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -90,6 +92,10 @@ class Config(Struct, frozen=True, kw_only=True):
     def peer_names(self) -> tuple[str, ...]:
         """The other nodes."""
         return tuple(name for name in self.nodes if name != self.node)
+
+    def checks_of(self, node: str) -> tuple[CheckConfig, ...]:
+        """The health checks that a node runs."""
+        return tuple(check for check in self.checks if not check.nodes or node in check.nodes)
 
     @property
     def key_path(self) -> Path:
@@ -152,6 +158,7 @@ def load_config(path: str | Path, node: str | None = None, *, any_node: bool = F
         digest=config_digest(tables),
         pair_id=pair_id_of(tables.pair.name),
         third_voter=tables.third_voter,
+        checks=tables.checks,
     )
 
 

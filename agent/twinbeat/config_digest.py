@@ -65,4 +65,6 @@ def config_digest(tables: Tables) -> int:
     }
     if tables.third_voter is not None:
         data["third_voter"] = plain(tables.third_voter)
+    if tables.checks:
+        data["checks"] = plain(tables.checks)
     return hash16(json.dumps(data, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode("ascii"))

@@ -1,7 +1,7 @@
 """The tables of a configuration file, read one by one: types and ranges, not yet how they fit together."""
 from __future__ import annotations
 
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from msgspec import Struct
 
@@ -20,9 +20,12 @@ from twinbeat.config_schema import (
 from twinbeat_core.errors import TwinbeatError
 from twinbeat_hardware.spec import OutputSpec, switch_off_ms
 
+if TYPE_CHECKING:
+    from twinbeat.config_check import CheckConfig
+
 S = TypeVar("S", bound=Struct)
 
-TABLES = ("pair", "node", "link", "third_voter", "group", "timing", "agent")
+TABLES = ("pair", "node", "link", "third_voter", "group", "check", "timing", "agent")
 
 OUTPUT_TYPES: dict[str, type[Any]] = {str(cls.__struct_config__.tag): cls for cls in get_args(OutputSpec)}
 """The Struct of each output type; the type is the Struct's tag."""
@@ -54,6 +57,7 @@ class Tables(Struct, frozen=True, kw_only=True):
     timing: TimingConfig
     agent: AgentConfig
     third_voter: ThirdVoter | None = None
+    checks: tuple[CheckConfig, ...] = ()
 
 
 def load_file(data: dict[str, Any], reader: Reader) -> Tables | None:
@@ -68,10 +72,11 @@ def load_file(data: dict[str, Any], reader: Reader) -> Tables | None:
     links = load_links(data.get("link"), reader)
     groups = load_groups(data.get("group"), reader)
     third_voter = load_third_voter(data, reader)
+    checks = load_checks(data, reader)
     if reader.problems or pair is None or timing is None or agent is None:
         return None
     return Tables(pair=pair, nodes=nodes, links=tuple(links), groups=tuple(groups), timing=timing, agent=agent,
-                  third_voter=third_voter)
+                  third_voter=third_voter, checks=tuple(checks))
 
 
 def load_single(data: dict[str, Any], name: str, cls: type[S], reader: Reader) -> S | None:
@@ -188,3 +193,18 @@ def load_third_voter(data: dict[str, Any], reader: Reader) -> ThirdVoter | None:
     if table is None or kind is None:
         return None
     return reader.struct(table, THIRD_VOTER_TYPES[kind], place, "third_voter")
+
+
+def load_checks(data: dict[str, Any], reader: Reader) -> list[CheckConfig]:
+    """The [[check]] tables; none need be there."""
+    if not data.get("check"):
+        return []
+    from twinbeat.config_check import CHECK_TYPES
+
+    checks: list[CheckConfig] = []
+    for place, table in load_list(data["check"], "check", reader):
+        kind = typed(table, place, CHECK_TYPES, reader)
+        check = reader.struct(table, CHECK_TYPES[kind], place, "check") if kind else None
+        if check is not None:
+            checks.append(check)
+    return checks

@@ -45,6 +45,10 @@ def check_rules(tables: Tables, reader: Reader) -> None:
     check_link_twins(tables.links, reader)
     check_groups(tables, reader)
     check_third_voter(tables, reader)
+    if tables.checks:
+        from twinbeat.config_rules_check import check_checks
+
+        check_checks(tables, reader)
 
 
 def check_nodes(tables: Tables, reader: Reader) -> None:

@@ -244,6 +244,11 @@ class Session:
         self._tell_last_drivers(parts)
         self._leave.callback(self._stop_once, parts.rt)
         agent.begin()
+        if cfg.checks_of(cfg.node):
+            from twinbeat.health.service import start_health
+
+            agent.health = start_health(cfg, agent)
+            self._leave.callback(agent.health.close)
         twins = TwinWatch(self._names, cfg.pair.name, agent.events, parts.warnings)
         loop.call_every(LOOK_S, lambda: twins.look(agent.core_view))
         self._begin_voter(agent)

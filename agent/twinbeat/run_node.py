@@ -12,7 +12,7 @@ from twinbeat.run_jobs import Jobs
 from twinbeat.run_loop import Loop, boottime_ns
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
-from twinbeat.run_types import GateLike, MqttLike, RuntimeLike
+from twinbeat.run_types import GateLike, HealthLike, MqttLike, RuntimeLike
 from twinbeat.run_view import OWNING, driver_of, evidence
 from twinbeat.run_voter import VOTER_PORT, ThirdVoter
 from twinbeat.run_words import LEVELS, Names, Reported, cause_name, code_name, sentence
@@ -63,6 +63,7 @@ class NodeAgent:
         self.started_ns = boottime_ns()
         self.failure = ""
         self.readback: ReadBack | None = None
+        self.health: HealthLike | None = None
         self.events = EventLog(parts.telemetry.event)
         self.verdicts = verdicts_of(self)
         self.refusals: dict[int, Reported] = {}
@@ -218,6 +219,8 @@ class NodeAgent:
         found = evidence(self.core_view(), self.names, group)
         brokers = self.parts.brokers.items()
         found["brokers"] = {self.names.link_name(link): broker.state.connected for link, broker in brokers}
+        if self.health is not None:
+            found["unfit"] = self.health.reasons()
         return found
 
     # ------------------------------------------------------------ timers

@@ -101,3 +101,16 @@ class MqttLike(Protocol):
 
     def stop(self, farewell: Note | None, limit_s: float) -> None:
         """Leave in order."""
+
+
+class HealthLike(Protocol):
+    """The checks of a node (`twinbeat.health.service.HealthService`)."""
+
+    def reasons(self) -> list[str]:
+        """What makes this node unfit, in words."""
+
+    def describe(self) -> dict[str, Any]:
+        """What status shows."""
+
+    def close(self) -> None:
+        """End the threads and what runs in them."""

@@ -17,6 +17,7 @@ OUTCOME_LIMIT_S = 2.0
 LOOK_S = 0.02
 COUNT_MAX = 512
 NOBODY = 15
+SHOWN_APART = ("core", "arbiter")
 
 REFUSALS = {
     1: "this node does not drive it",
@@ -92,13 +93,14 @@ class Verbs:
                 "ok": True,
                 **self._identity(),
                 "fit": core["fit"],
+                "health": agent.health.describe() if agent.health else None,
                 "groups": groups_status(core, self._names),
                 "peers": peers_status(core, self._names),
                 "links": links,
                 "third_voter": agent.parts.voter.describe() if agent.parts.voter else None,
                 "outputs": self._outputs(),
                 "warnings": agent.parts.warnings,
-                "realtime": {key: value for key, value in raw.items() if raw is not core and key not in ("core", "arbiter")},
+                "realtime": {} if raw is core else {key: raw[key] for key in raw if key not in SHOWN_APART},
                 "counters": self._counters(),
             }
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twinbeat.run_words import Names
+from twinbeat_core.model import FrameFlag
 
 View = Mapping[str, Any]
 
@@ -86,6 +87,7 @@ def peers_status(view: View, names: Names) -> list[dict[str, Any]]:
                 "heard_ms_ago": peer["silent_ms"] if peer["heard"] else None,
                 "proven_ms_ago": peer["proven_ms"],
                 "incarnation": peer["incarnation"],
+                "fit": not peer["flags"] & FrameFlag.FLAG_UNFIT,
                 "health": peer["health"],
                 "load": peer["load"],
                 "grant_ms": peer["grant_ms"],

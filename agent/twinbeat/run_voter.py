@@ -250,7 +250,7 @@ def attach_contacts(drivers: list[Output[Any]], voter: ThirdVoter | None) -> Non
 
 
 def contacts_of(voter: ThirdVoter, group: int) -> int | None:
-    """The contacts byte where it says something of this node's output at this moment: promised, and closed or stuck open.
+    """The contacts byte where it says something of this node's output now: promised, and closed or stuck open.
 
     Between a promise and its contact lies the relay's own time, and without a promise the contact is open as it should
     be: neither is a fault of the output. Nor is one that stays closed: the arbiter then promises to nobody else, and

@@ -59,6 +59,7 @@ def status_text(answer: Answer) -> str:
     lines += ["", *table(("peer", "heard", "incarnation", "health", "note"), peers)]
     links = [row for item in entries(answer, "links") for row in link_rows(item)]
     lines += ["", *table(("link", "type", "state", "silent", "loss", "longest gap", "note"), links)]
+    lines += health_lines(answer.get("health"))
     warnings = answer.get("warnings")
     if isinstance(warnings, list) and warnings:
         lines += ["", "Warnings:", *(f"  - {text}" for text in warnings)]
@@ -66,6 +67,24 @@ def status_text(answer: Answer) -> str:
         if not group.get("driver"):
             lines += ["", f"NOBODY DRIVES {group.get('name', '?')}; twinbeat why shows the last role changes"]
     return "\n".join(lines)
+
+
+def health_lines(health: object) -> list[str]:
+    """The checks of this node, where it has some."""
+    if not isinstance(health, dict):
+        return []
+    rows: list[tuple[str, ...]] = [
+        (
+            str(check.get("name", "?")),
+            str(check.get("state", "?")).upper() if check.get("state") != "good" else "good",
+            duration(check["since_ms"] / 1000) if isinstance(check.get("since_ms"), (int, float)) else "?",
+            str(check.get("effect", "?")),
+            "no answer" if check.get("hung") else str(check.get("value") or check.get("last_error") or "no result yet"),
+        )
+        for check in entries(health, "checks")
+    ]
+    head = f"health: score {health.get('score', '?')}, load {figure(health.get('load'), '%')}"
+    return ["", head, *table(("check", "state", "since", "effect", "found"), rows)]
 
 
 def group_row(group: Answer) -> tuple[str, ...]:

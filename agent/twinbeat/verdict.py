@@ -195,6 +195,8 @@ def sentence(names: Names, report: Reported, cause: int, evidence: Record) -> st
 def reason_text(cause: int, evidence: Record) -> str:
     """The cause in words, with the silence measured where silence is the cause."""
     text = CAUSES.get(cause, cause_name(cause))
+    if cause == Cause.CAUSE_UNFIT and evidence.get("unfit"):
+        return f"{text} ({'; '.join(evidence['unfit'])})"
     if cause not in (Cause.CAUSE_SILENCE, Cause.CAUSE_ALONE):
         return text
     heard = [peer for peer in evidence.get("peers", []) if peer.get("heard_ms_ago") is not None]

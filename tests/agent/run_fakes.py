@@ -53,6 +53,19 @@ class SerialFault(NamedTuple):
     errno: int
 
 
+class AskVoter(NamedTuple):
+    group: int
+    epoch: int
+    stamp: int
+    at_ns: int
+
+
+class ReturnPromise(NamedTuple):
+    group: int
+    epoch: int
+    at_ns: int
+
+
 class Warned(NamedTuple):
     text: str
 
@@ -140,6 +153,10 @@ class FakeRuntime(Watched):
         self.frames: list[tuple[int, bytes, int]] = []
         self.outputs: list[FastOutput] = []
         self.ports: list[tuple[int, int]] = []
+        self.arbiters: list[tuple[bool, int, int]] = []
+        self.arbiter_fd = -1
+        self.arbiter: dict[str, Any] | None = None
+        self.notices: dict[int, list[bytes]] = {}
         self.beats = 0
         self.ticks = 0
         self.ring_full = False
@@ -156,6 +173,17 @@ class FakeRuntime(Watched):
         self.calls.append("set_serial")
         self.ports.append((link, fd))
         self.touch()
+
+    def set_arbiter(self, fd: int, voter: int, grant_ms: int) -> None:
+        self.calls.append("set_arbiter")
+        if self.arbiter_fd >= 0:
+            os.close(self.arbiter_fd)
+        self.arbiter_fd = fd
+        self.arbiters.append((fd >= 0, voter, grant_ms))
+        self.touch()
+
+    def death_notices(self, node: int) -> list[bytes]:
+        return self.notices.get(node, [])
 
     def set_udp(self, link: int, fd: int, peers: list[tuple[str, int]]) -> None:
         self.calls.append("set_udp")
@@ -198,7 +226,7 @@ class FakeRuntime(Watched):
         self.touch()
 
     def view(self) -> dict[str, Any]:
-        return {"core": self.core, "decider": {"wakeups": self.ticks}}
+        return {"core": self.core, "decider": {"wakeups": self.ticks}, "arbiter": self.arbiter}
 
     def save_recording(self, path: str) -> int:
         with open(path, "wb") as file:
@@ -207,7 +235,40 @@ class FakeRuntime(Watched):
 
     def stop(self, planned: bool = True) -> None:
         self.calls.append("stop" if planned else "fail")
+        if self.arbiter_fd >= 0:
+            os.close(self.arbiter_fd)
         os.close(self.notify_fd)
+
+
+class FakeClient(Watched):
+    """A client of a witness or an ensemble: how it was made and what it was told is kept."""
+
+    def __init__(self, *made: Any, **options: Any) -> None:
+        super().__init__()
+        self.made, self.options = made, options
+        self.said: list[tuple[Any, ...]] = []
+        self.state: dict[str, Any] = {"type": "witness", "connected": True}
+
+    def start(self) -> None:
+        self.said.append(("start",))
+
+    def ask(self, group: int, epoch: int, stamp: int) -> None:
+        self.said.append(("ask", group, epoch, stamp))
+        self.touch()
+
+    def give_back(self, group: int, epoch: int) -> None:
+        self.said.append(("give_back", group, epoch))
+        self.touch()
+
+    def peer_dead(self, node: int, incarnation: int, groups: frozenset[int], notice: bytes) -> None:
+        self.said.append(("peer_dead", node, incarnation, groups, notice))
+        self.touch()
+
+    def stop(self) -> None:
+        self.said.append(("stop",))
+
+    def describe(self) -> dict[str, Any]:
+        return self.state
 
 
 def state_report(old: State, new: State, cause: int, *, epoch: int = 9, at_ns: int = 1000, group: int = 0) -> Reported:

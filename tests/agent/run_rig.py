@@ -22,8 +22,10 @@ name = "pump-7"
 key_file = "pair.key"
 [node.gw-a]
 udp.direct = "127.0.0.1:{port}"
+{serial}
 [node.gw-b]
 udp.direct = "127.0.0.1:{peer_port}"
+{serial}
 [[link]]
 type = "udp"
 address = "direct"
@@ -31,6 +33,7 @@ address = "direct"
 [[group]]
 name = "pump"
 {outputs}
+{voter}
 [agent]
 log_level = "debug"
 {agent}
@@ -47,6 +50,8 @@ class Rig:
         self.links = ""
         self.outputs = MOCK
         self.agent_lines = ""
+        self.serial_lines = ""
+        self.voter = ""
         self.config = folder / "twinbeat.toml"
         self.key = folder / "pair.key"
         self.key.write_text("00112233445566778899aabbccddeeff\n")
@@ -65,7 +70,7 @@ class Rig:
         port = free_port()
         peer_port = next(other for other in iter(free_port, None) if other != port)
         text = CONFIG.format(port=port, peer_port=peer_port, links=self.links, outputs=self.outputs,
-                             agent=self.agent_lines)
+                             agent=self.agent_lines, serial=self.serial_lines, voter=self.voter)
         self.config.write_text(text)
 
     def make_runtime(self, gate: Any, settings: Any, key: bytes, **options: Any) -> FakeRuntime:

@@ -25,6 +25,11 @@ def main(arguments: argparse.Namespace) -> int:
         from twinbeat.check_devices import check_devices
 
         found, warnings, problems = check_devices(cfg)
+        if cfg.checks_of(cfg.node):
+            from twinbeat.check_health import look_at_all
+
+            looked = look_at_all(cfg)
+            found, warnings, problems = found + looked[0], warnings + looked[1], problems + looked[2]
         code = DeviceError.exit_code if problems else code
         report = msgspec.structs.replace(
             report,

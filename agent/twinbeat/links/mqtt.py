@@ -31,6 +31,8 @@ from twinbeat.run_loop import boottime_ns
 if TYPE_CHECKING:
     import ssl
 
+    from twinbeat.links.mqtt_watch import TopicWatch
+
 log = logging.getLogger("twinbeat.mqtt")
 
 BEATS_QUEUED_MAX = 4
@@ -86,6 +88,7 @@ class MqttLink:
         self.options = options
         self.counters = MqttCounters()
         self.state = LinkState()
+        self.watch: TopicWatch | None = None
         self._context = context
         self._post_frame = post_frame
         self._on_state = on_state
@@ -281,18 +284,20 @@ class MqttLink:
             self._reason = explain_refusal(code.value, code.getName())
             return
         wish = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True)
-        client.subscribe(self._beat_filter, options=wish)
+        client.subscribe([(self._beat_filter, wish), *(self.watch.wishes() if self.watch else [])])
 
     def _on_subscribe(
         self, client: paho.Client, _data: object, _mid: int, codes: list[ReasonCode], _more: object
     ) -> None:
-        if any(code.is_failure for code in codes):
+        if any(code.is_failure for code in codes[:1]):
             self._reason = (
                 f"it refuses the subscription to {self._beat_filter} ({codes[0].getName()}); "
                 "allow this user to read and write the pair's topics in the broker's access list"
             )
             client.disconnect()
             return
+        if self.watch is not None:
+            self.watch.answered(codes[1:])
         with self._lock:
             self._beats.clear()
             self._notes.clear()
@@ -305,6 +310,8 @@ class MqttLink:
 
     def _on_message(self, _client: paho.Client, _user: object, message: paho.MQTTMessage) -> None:
         rx_at_ns = boottime_ns()
+        if self.watch is not None and self.watch.take(message.topic, rx_at_ns):
+            return
         if message.retain:
             self.counters.retained_refused += 1
             if self.counters.retained_refused == 1:
