@@ -35,7 +35,7 @@ class Child:
     def __init__(self, pass_fds: list[int], **parameters: Any) -> None:
         p: dict[str, Any] = {
             "node": 0, "links": ["LINK_SERIAL"], "period_ms": 20, "check_ms": 15, "release_ms": 0, "groups": 1,
-            "drift_ppm": 1000,
+            "drift_ppm": 1000, "pair_id": 7,
             "fifo": False, "zombie_ms": 0, "record_bytes": 1 << 20, "outputs": [], "serial": {}, "udp": {},
             "incarnation": 1000 + parameters.get("node", 0),
         }

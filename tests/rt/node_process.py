@@ -30,9 +30,10 @@ def settings(p: dict[str, Any]) -> Settings:
     links = [LinkSettings(kind=LinkKind[kind], period_ms=p["period_ms"], rtt_ms=2, reask_ms=2) for kind in p["links"]]
     group = GroupSettings(lone=Lone.LONE_TAKEOVER, rank=(0, 1), release_ms=p["release_ms"])
     return Settings(
-        node_count=2, self_node=p["node"], links=tuple(links), groups=(group,) * p["groups"], pair_id=7,
-        config_digest=11, voters=(0, 1), check_ms=p["check_ms"], lonely_start_ms=100.0, stagger_ms=20.0,
-        drift_ppm=p["drift_ppm"],
+        node_count=2, self_node=p["node"], links=tuple(links), groups=(group,) * p["groups"],
+        pair_id=p["pair_id"], config_digest=11, voters=(0, 1), check_ms=p["check_ms"], lonely_start_ms=100.0,
+        stagger_ms=20.0, drift_ppm=p["drift_ppm"], third_voter="third_grant_ms" in p,
+        third_grant_ms=p.get("third_grant_ms"),
     )
 
 
@@ -70,6 +71,8 @@ class Node:
             self.rt.set_serial(int(link), fd)
         for link, (fd, peers) in p["udp"].items():
             self.rt.set_udp(int(link), fd, [tuple(peer) for peer in peers])
+        if "arbiter" in p:
+            self.rt.set_arbiter(p["arbiter"], p["voter"], p["third_grant_ms"])
         warnings = self.rt.start(p["incarnation"], 0, False)
         say(type="Started", pid=os.getpid(), gate=GATE.pid, warnings=warnings)
 
@@ -88,6 +91,13 @@ class Node:
             self.rt.post(events.Persisted(0, message.epoch))
         say(**plain(message))
 
+    def view(self) -> dict[str, Any]:
+        """The runtime's view as JSON can hold it."""
+        view: dict[str, Any] = self.rt.view()
+        if view["arbiter"]:
+            view["arbiter"]["told"] = view["arbiter"]["told"].hex()
+        return view
+
     def obey(self, line: dict[str, Any]) -> bool:
         """One command of the test; False ends the process."""
         verb = line["do"]
@@ -95,7 +105,7 @@ class Node:
             posted = self.rt.post(events.Command(0, CommandCode[line["code"]], line.get("group", 0)))
             say(type="Posted", ok=posted)
         elif verb == "view":
-            say(type="View", **self.rt.view())
+            say(type="View", **self.view())
         elif verb == "save":
             say(type="Saved", bytes=self.rt.save_recording(line["path"]))
         elif verb == "freeze":
@@ -110,6 +120,16 @@ class Node:
         elif verb == "plug":
             self.rt.set_serial(line["link"], os.open(line["path"], os.O_RDWR | os.O_NOCTTY))
             say(type="Plugged")
+        elif verb == "arbiter":
+            fd = os.open(line["path"], os.O_RDWR | os.O_NOCTTY) if line["path"] else -1
+            try:
+                self.rt.set_arbiter(fd, self.p.get("voter", 1), self.p.get("third_grant_ms", 100))
+            except ValueError as error:
+                say(type="Plugged", error=str(error))
+            else:
+                say(type="Plugged", error="")
+        elif verb == "notices":
+            say(type="Notices", found=[notice.hex() for notice in self.rt.death_notices(line["node"])])
         elif verb == "stop":
             self.rt.stop(planned=line.get("planned", True))
             say(type="Stopped", gate_alive=GATE.alive())
