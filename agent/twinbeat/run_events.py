@@ -7,13 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from twinbeat.run_loop import boottime_ns
+from twinbeat.run_words import Reported
 from twinbeat.verdict import utc_now
+from twinbeat_core.model import State
 
 log = logging.getLogger("twinbeat")
 
 KEPT = 512
 LOGGED_PER_S = 20.0
 LOGGED_BURST = 100.0
+VAIN_SHOWN = 6
+VAIN_PAUSE_NS = 10_000_000_000
 
 
 class EventLog:
@@ -64,3 +68,28 @@ class EventLog:
             return
         self._tokens -= 1.0
         log.log(level, "%s", text)
+
+
+class VainClaims:
+    """Claims that come to nothing, again and again: cut off from its peer, a standby is refused five times a second.
+
+    The first few are told one by one, the rest as a number once something else happens to the group.
+    """
+
+    def __init__(self) -> None:
+        self._count: dict[int, int] = {}
+        self._last_ns: dict[int, int] = {}
+
+    def take(self, report: Reported) -> tuple[bool, int]:
+        """(whether to tell this change of state, how many changes before it were not told)."""
+        group, at_ns = report.group, report.at_ns
+        back_and_forth = {report.node, report.value} == {State.STANDBY, State.CLAIMING}
+        quiet = at_ns - self._last_ns.get(group, at_ns) > VAIN_PAUSE_NS
+        untold = 0
+        if not back_and_forth or quiet:
+            untold = max(0, self._count.pop(group, 0) - VAIN_SHOWN)
+        if not back_and_forth:
+            return True, untold
+        self._last_ns[group] = at_ns
+        self._count[group] = self._count.get(group, 0) + 1
+        return self._count[group] <= VAIN_SHOWN, untold

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinbeat.links.serial import SerialPort
-from twinbeat.run_events import EventLog
+from twinbeat.run_events import EventLog, VainClaims
 from twinbeat.run_jobs import Jobs
 from twinbeat.run_loop import Loop, boottime_ns
 from twinbeat.run_readback import ReadBack
@@ -70,6 +70,7 @@ class NodeAgent:
         self.watchers: list[Callable[[], bool]] = []
         self.messages = 0
         self._causes: dict[int, int] = {}
+        self._vain = VainClaims()
         self._driving: set[int] = set()
         self._ceiling_wanted = 0
         self._ticks_seen = -1
@@ -132,8 +133,13 @@ class NodeAgent:
             self.parts.voter.peer_dead(report.node, report.value)
         if report.code == ReportCode.RP_PEER_DEAD and report.extra:
             return                           # the same death: one more group is off
-        text = sentence(report, self.names)
-        self.events.add(code_name(report.code), text, LEVELS.get(report.code, logging.INFO), report.at_ns)
+        told, untold = self._vain.take(report) if report.code == ReportCode.RP_STATE else (True, 0)
+        if untold:
+            name = self.names.group_name(report.group)
+            self.events.add("CLAIMS", f"{name}: {untold} more changes between STANDBY and CLAIMING were not told apart")
+        if told:
+            text = sentence(report, self.names)
+            self.events.add(code_name(report.code), text, LEVELS.get(report.code, logging.INFO), report.at_ns)
         if report.code == ReportCode.RP_STATE:
             self.verdicts.state_changed(report)
             self._show_state()
