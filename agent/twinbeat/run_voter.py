@@ -86,8 +86,8 @@ class ThirdVoter:
     def vote(self, answer: VoteAnswer) -> None:
         """An answer of the client, from any thread."""
         code = VoteCode(int(answer.code))
-        if code == VoteCode.VOTE_PROMISED and answer.ms < self.grant_ms - 1:
-            self.short_ms = answer.ms
+        if code == VoteCode.VOTE_PROMISED:
+            self.short_ms = answer.ms if answer.ms < self.grant_ms - 1 else 0
         self.rt.post(Vote(boottime_ns(), answer.group, code, answer.epoch, answer.stamp, answer.ms))
 
     # ------------------------------------------------------------ looking after it
@@ -135,7 +135,7 @@ class ThirdVoter:
         rose = {name: now.get(name, 0) - self.before.get(name, 0) for name in COUNTED}
         self.before = {name: now.get(name, 0) for name in COUNTED}
         ago = now.get("heard_ago_ms")
-        if ago is None or ago > SILENT_GRANTS * self.grant_ms:
+        if (ago is None or ago > SILENT_GRANTS * self.grant_ms) and not rose["other_voter"]:
             found["VOTER_SILENT"] = silence(now, rose)
         if rose["other_voter"]:
             found["VOTER_OTHER"] = (

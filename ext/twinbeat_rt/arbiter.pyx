@@ -107,6 +107,9 @@ cdef int pass_row(rt_t* rt, const vote_head_t* head, const vote_row_t* row, int6
     """One row to the decider. 1: done."""
     cdef arbiter_t* a = &rt.arbiter
     cdef vote_slot_t* slot
+    if row.code < ROW_PROMISED or row.code > ROW_NO_GROUP:
+        a.bad_form += 1
+        return 0
     if row.group < rt.settings.group_count:
         a.contacts[row.group], a.code[row.group], a.row_at_ns[row.group] = row.contacts, row.code, at_ns
     if row.code == ROW_PROMISED:

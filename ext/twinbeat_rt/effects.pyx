@@ -54,12 +54,18 @@ cdef void to_thread(rt_t* rt, io_t* io, int link, uint8_t* bare, int size) noexc
     rt_ring_bell(io.bell)
 
 
-cdef void to_arbiter(rt_t* rt, uint8_t* body, int32_t* size) noexcept nogil:
-    """A frame of asks or returns to the tty thread, which adds what it heard last."""
+cdef void to_arbiter(rt_t* rt, uint8_t* body, int32_t* size, bint keeps) noexcept nogil:
+    """A frame of asks or returns to the tty thread, which adds what it heard last.
+
+    Where the ring is full a return waits for the next step (`keeps`): it is not repeated. An ask is.
+    """
     cdef packet_t* packet
     if size[0] == 0:
         return
-    if not ring_full(&rt.tty.tx, TX_SLOTS):
+    if ring_full(&rt.tty.tx, TX_SLOTS):
+        if keeps:
+            return
+    else:
         packet = &rt.tty.tx_slot[rt.tty.tx.head % TX_SLOTS]
         packet.link, packet.size, packet.at_ns = VOTER_PORT, size[0], rt_now()
         packet.good_until_ns = packet.at_ns + rt.settings.third_grant_ns
@@ -160,8 +166,8 @@ cdef void carry_out(rt_t* rt) noexcept nogil:
             arbiter_collect(rt, fx)
         else:
             tell(rt, fx)
-    to_arbiter(rt, rt.arbiter.back, &rt.arbiter.return_bytes)
-    to_arbiter(rt, rt.arbiter.ask, &rt.arbiter.ask_bytes)
+    to_arbiter(rt, rt.arbiter.back, &rt.arbiter.return_bytes, True)
+    to_arbiter(rt, rt.arbiter.ask, &rt.arbiter.ask_bytes, False)
     if rt.fx.dropped:
         rt.effects_dropped += rt.fx.dropped
         if new_note(rt, NOTE_EFFECTS_LOST) != NULL:

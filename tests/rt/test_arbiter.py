@@ -73,14 +73,14 @@ def test_sixteen_groups_fit_one_frame_each_way() -> None:
 
 
 def test_every_group_that_is_let_go_is_given_back() -> None:
-    with voted_node(groups=8) as (child, relay, _line, player):
+    with voted_node(groups=16) as (child, relay, _line, player):
         relay.wait(ON)
         child.ask("Posted", do="command", code="CMD_STOP")
         returned: set[tuple[int, int]] = set()
 
         def all_given_back(ask: Ask) -> bool:
             returned.update(ask.rows if ask.kind == frames.RETURN else ())
-            return {group for group, _ in returned} == set(range(8))
+            return {group for group, _ in returned} == set(range(16))
 
         player.wait(all_given_back)
         assert returned <= {row for ask in player.heard if ask.claims for row in ask.rows}
@@ -240,6 +240,21 @@ def test_a_repeat_is_promised_for_the_stamp_of_the_first() -> None:
         player.act = only_repeats
         epoch = driving(child, relay)
         assert (0, epoch) in {row for ask in proven for row in ask.rows}
+
+
+def test_an_ask_that_was_overtaken_is_not_repeated() -> None:
+    with voted_node(silent) as (child, _relay, _line, player):
+        player.act = lambda ask: player.answer(ask, [Row(0, lease.UNPROVEN)], stamp=ask.stamp - 1)
+        assert figures_when(child, lambda now: now["unproven"] >= 10)["repeats"] == 0
+
+
+def test_an_ask_for_a_claim_that_is_over_is_not_repeated() -> None:
+    with voted_node(promises) as (child, relay, _line, player):
+        driving(child, relay)
+        player.returned = lambda _back: player.answer([ask for ask in player.heard if ask.claims][-1],
+                                                      [Row(0, lease.UNPROVEN)])
+        child.ask("Posted", do="command", code="CMD_STOP")
+        assert figures_when(child, lambda now: now["unproven"])["repeats"] == 0
 
 
 # ---------------------------------------------------------------- answers of others

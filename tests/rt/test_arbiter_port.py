@@ -84,7 +84,7 @@ def test_the_vectors_bad_answers_give_no_vote() -> None:
     good = vectors("votes")[0]
     wrong = {vector["name"]: bytes.fromhex(vector["hex"]) for vector in vectors("bad_answers")}
     form = ["heartbeat_version", "short", "row_missing", "row_too_many", "half_row", "seventeen_rows", "unknown_kind",
-            "an_ask", "told_short", "told_with_rows"]
+            "an_ask", "code_zero", "code_nine", "told_short", "told_with_rows"]
     parameters = {"pair_id": good["pair"], "incarnation": good["incarnation"], "voter": good["voter"]}
     with voted_node(silent, **parameters) as (child, relay, _line, player):
         asked = player.wait(lambda ask: ask.claims)

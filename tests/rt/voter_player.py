@@ -79,6 +79,7 @@ class Player:
         self.leases = lease.Leases(groups, 2000, LIFE, 0, ROOM, self.now_ms() - 5000)
         self.act: Act = act or self.by_the_rules
         self.told: Callable[[Ask], bytes] | None = None
+        self.returned: Callable[[Ask], None] = lambda ask: None
         self.head: dict[str, int] = {}
         self.heard: list[Ask] = []
         self.answered: list[tuple[Ask, int]] = []        # with the clock that was said
@@ -127,6 +128,7 @@ class Player:
         elif ask.kind == frames.RETURN:
             for group, epoch in ask.rows:
                 self.leases.give_back(ask.node, ask.incarnation, group, epoch)
+            self.returned(ask)
 
     def by_the_rules(self, ask: Ask) -> list[Row]:
         """What lease.py says."""
