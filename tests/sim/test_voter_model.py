@@ -26,26 +26,29 @@ SAME = {1: 1, 2: 2, 3: 3, 4: 4}
 """The simulator's code of an answer in lease.py's words: PROMISED, REFUSED, ABSTAINS, UNPROVEN."""
 
 
-def logs(world: str, first: int, runs: int) -> Iterator[tuple[int, int, list[LogEntry]]]:
-    """(groups, longest promise in us, what the voter did) of each run."""
+def logs(world: str, first: int, runs: int) -> Iterator[tuple[int, int, int, list[LogEntry]]]:
+    """(groups, promise and abstention in us, what the voter did) of each run."""
     for seed in range(first, first + runs):
         of = draw_shape(world, seed * BLOCK)
         spec = of.spec()
         grant_us = round(spec.settings[0].compile().third_grant_ms * 1000)
         actions = Ground(of, "wild").draw(seed, HEAL_NS).actions
         result = Engine(spec).run(actions, seed, HEAL_NS + REST_NS, log=True)
-        yield len(spec.groups_named), grant_us, [entry for entry in result.log if entry.kind == LogKind.VOTER]
+        did = [entry for entry in result.log if entry.kind == LogKind.VOTER]
+        yield len(spec.groups_named), grant_us, spec.voter_abstain_ms * 1000, did
 
 
-def differences(lease: ModuleType, groups: int, grant_us: int, entries: list[LogEntry]) -> list[str]:
+def differences(
+    lease: ModuleType, groups: int, grant_us: int, abstain_us: int, entries: list[LogEntry]
+) -> list[str]:
     """Answers of `lease` that differ from those of the simulator's voter."""
-    voter = fresh(lease, groups, grant_us, 1, 0, -2 * grant_us)
+    voter = fresh(lease, groups, abstain_us, 1, 0, -2 * abstain_us)
     found: list[str] = []
     for entry in entries:
         now, did, told = entry.at_ns // 1000, entry.a >> 32, entry.a & 0xFFFFFFFF
         incarnation, epoch = entry.b >> 32, entry.b & 0xFFFFFFFF
         if did == START:
-            voter = fresh(lease, groups, grant_us, entry.link, entry.d, now)
+            voter = fresh(lease, groups, abstain_us, entry.link, entry.d, now)
         elif did == RETURN:
             voter.give_back(entry.node, incarnation, entry.group, epoch)
         elif did == DEATH:
@@ -63,16 +66,16 @@ def differences(lease: ModuleType, groups: int, grant_us: int, entries: list[Log
     return found
 
 
-def fresh(lease: ModuleType, groups: int, grant_us: int, life: int, floor: int, now: int) -> Any:
-    voter = lease.Leases(groups, grant_us, life, floor, 0xFFFFFFFF, now)
-    voter.listen_until = now + grant_us          # the simulator's begins at the very moment
+def fresh(lease: ModuleType, groups: int, abstain_us: int, life: int, floor: int, now: int) -> Any:
+    voter = lease.Leases(groups, abstain_us, life, floor, 0xFFFFFFFF, now)
+    voter.listen_until = now + abstain_us          # the simulator's begins at the very moment
     return voter
 
 
 @pytest.mark.parametrize("world", ["voter", "gated", "witness"])
 def test_the_model_answers_as_the_firmware(world: str) -> None:
     answers = 0
-    for groups, grant_us, entries in logs(world, 1, RUNS):
-        assert differences(real_lease, groups, grant_us, entries) == []
+    for groups, grant_us, abstain_us, entries in logs(world, 1, RUNS):
+        assert differences(real_lease, groups, grant_us, abstain_us, entries) == []
         answers += len(entries)
     assert answers > 1_000
