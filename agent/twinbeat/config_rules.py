@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from twinbeat.config_reader import Reader, number_text, suggestion
-from twinbeat.config_schema import NAME_PATTERN, LinkConfig, MqttLink, SerialLink, UdpLink
+from twinbeat.config_schema import NAME_PATTERN, BrokerTable, LinkConfig, MqttLink, SerialLink, UdpLink
 from twinbeat.wire_load import FRAME_SHARE_MAX, baud_that_fits, frame_ms, heartbeat_bytes, period_that_fits
 from twinbeat_core.parameters import MAX_GROUPS, MAX_LINKS
 from twinbeat_hardware.spec import SerialRelaySpec
@@ -160,21 +160,28 @@ def check_baud(tables: Tables, link: SerialLink, place: str, reader: Reader) -> 
     )
 
 
-def check_mqtt(link: MqttLink, place: str, reader: Reader) -> None:
-    """A broker URL that can be used, and TLS keys only where there is TLS."""
+def check_broker(table: BrokerTable, place: str, reader: Reader) -> bool:
+    """A URL that can be used, TLS keys only where there is TLS, a password only with a user. False: no usable URL."""
     try:
-        _, _, tls = split_broker(link.broker)
+        _, _, tls = split_broker(table.broker)
     except ValueError as error:
-        reader.add(place, f'broker = "{link.broker}" {error}')
-        return
+        reader.add(place, f'broker = "{table.broker}" {error}')
+        return False
     for key in ("ca", "cert", "key"):
-        if getattr(link, key) is not None and not tls:
-            reader.add(place, f"{key} is set, but {link.broker} is not encrypted; write mqtts:// or remove {key}")
-    if (link.cert is None) != (link.key is None):
-        have, need = ("cert", "key") if link.key is None else ("key", "cert")
+        if getattr(table, key) is not None and not tls:
+            reader.add(place, f"{key} is set, but {table.broker} is not encrypted; write mqtts:// or remove {key}")
+    if (table.cert is None) != (table.key is None):
+        have, need = ("cert", "key") if table.key is None else ("key", "cert")
         reader.add(place, f"{have} is set without {need}; a client certificate needs both")
-    if link.password_file is not None and link.user is None:
+    if table.password_file is not None and table.user is None:
         reader.add(place, 'password_file is set without user; add user = "..."')
+    return True
+
+
+def check_mqtt(link: MqttLink, place: str, reader: Reader) -> None:
+    """A broker that can be used, and periods that fit each other."""
+    if not check_broker(link, place, reader):
+        return
     if link.fast_ms > link.period_ms:
         reader.add(
             place,

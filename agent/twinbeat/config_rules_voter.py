@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from twinbeat.config_reader import Reader, number_text
-from twinbeat.config_rules import PORT_MAX, check_mqtt, defined_everywhere
-from twinbeat.config_schema import ArbiterVoter, MqttLink, SerialLink, ThirdVoter, WitnessVoter, ZookeeperVoter
+from twinbeat.config_rules import PORT_MAX, check_broker, defined_everywhere
+from twinbeat.config_schema import ArbiterVoter, SerialLink, ThirdVoter, WitnessVoter, ZookeeperVoter
 from twinbeat.wire_load import BAUD_RATES, BITS_PER_BYTE, FRAME_SHARE_MAX
 from twinbeat_hardware.spec import ARBITER_GROUPS, ArbiterSpec, SerialRelaySpec
 
@@ -45,7 +45,7 @@ def check_third_voter(tables: Tables, reader: Reader) -> None:
         check_port(tables, voter, reader)
         check_load(tables, voter, reader)
     elif isinstance(voter, WitnessVoter):
-        check_witness_broker(voter, reader)
+        check_broker(voter, PLACE, reader)
     else:
         check_zookeeper(voter, reader)
     if not isinstance(voter, ZookeeperVoter) and len(tables.groups) > ROWS_MAX:
@@ -132,20 +132,6 @@ def check_load(tables: Tables, voter: ArbiterVoter, reader: Reader) -> None:
             f"rtt_ms = {number_text(voter.rtt_ms)} is shorter than the {takes_ms:.2f} ms that ask and answer of "
             f"{round_bytes(groups)} bytes take at baud = {voter.baud}; set rtt_ms = {math.ceil(takes_ms + 1)} or more",
         )
-
-
-def check_witness_broker(voter: WitnessVoter, reader: Reader) -> None:
-    """The rules of a broker are those of a link's; it may be a link's broker too."""
-    broker = MqttLink(
-        type="mqtt",
-        broker=voter.broker,
-        user=voter.user,
-        password_file=voter.password_file,
-        ca=voter.ca,
-        cert=voter.cert,
-        key=voter.key,
-    )
-    check_mqtt(broker, PLACE, reader)
 
 
 def check_zookeeper(voter: ZookeeperVoter, reader: Reader) -> None:

@@ -48,17 +48,22 @@ class SerialLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
     missed: Missed = 3
 
 
-class MqttLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """[[link]] with type = "mqtt": one broker."""
+class BrokerTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a broker is reached, wherever one is named."""
 
-    type: Literal["mqtt"]
-    name: Name | None = None
     broker: Text
     user: Text | None = None
     password_file: Text | None = None
     ca: Text | None = None
     cert: Text | None = None
     key: Text | None = None
+
+
+class MqttLink(BrokerTable, frozen=True, kw_only=True, omit_defaults=True):
+    """[[link]] with type = "mqtt": one broker."""
+
+    type: Literal["mqtt"]
+    name: Name | None = None
     period_ms: SlowPeriodMs = 100.0
     fast_period_ms: SlowPeriodMs | None = None
     missed: Missed = 3
@@ -136,17 +141,11 @@ class ArbiterVoter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grant_ms: Annotated[int, Meta(ge=10, le=2000)] | None = None
 
 
-class WitnessVoter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WitnessVoter(BrokerTable, frozen=True, kw_only=True, omit_defaults=True):
     """[third_voter] with type = "witness": `twinbeat witness` on another machine, reached over a broker."""
 
     type: Literal["witness"]
     witness: Name
-    broker: Text
-    user: Text | None = None
-    password_file: Text | None = None
-    ca: Text | None = None
-    cert: Text | None = None
-    key: Text | None = None
     renew_ms: Annotated[float, Meta(ge=20, le=20000)] = 1000.0
     missed: Missed = 3
     rtt_ms: RoundTripMs = 100.0

@@ -6,12 +6,11 @@ counts, echoes, group rows, SipHash-2-4 tag. A serial line adds CRC-32 (to tell 
 COBS (Cheshire, Baker: Consistent Overhead Byte Stuffing, 1999) and a zero byte on either side.
 Nothing here needs the interpreter, and the module imports nothing: the gate's process carries it.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 
-from twinbeat_core.model cimport (
-    MAX_GROUPS, MAX_NODES, NO_NODE, frame_t,
-)
+from twinbeat_core.little cimport get, put
+from twinbeat_core.model cimport MAX_GROUPS, MAX_NODES, NO_NODE, frame_t
 from twinbeat_core.siphash cimport siphash24_c
 
 cdef uint32_t CRC_TABLE[256]
@@ -36,20 +35,6 @@ cdef inline uint32_t crc32(const uint8_t* data, int size) noexcept nogil:
     for i in range(size):
         value = (value >> 8) ^ CRC_TABLE[(value ^ data[i]) & 0xff]
     return value ^ <uint32_t>0xffffffff
-
-
-cdef inline void put(uint8_t* p, uint64_t value, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
-        p[i] = <uint8_t>(value >> (8 * i))
-
-
-cdef inline uint64_t get(const uint8_t* p, int count) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int i
-    for i in range(count):
-        value |= <uint64_t>p[i] << (8 * i)
-    return value
 
 
 cdef inline int body_bytes(int echoes, int rows) noexcept nogil:

@@ -25,6 +25,7 @@ cdef enum:                     # codes of a row, as in firmware_bridge/arbiter/l
     ROW_WRONG_SIDE = 6
     ROW_WAITS = 7
     ROW_NO_GROUP = 8
+    ROW_CODES = 9
 
 ctypedef struct vote_head_t:
     uint8_t kind

@@ -6,19 +6,7 @@ module imports nothing: the gate's process carries it.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-
-cdef inline void put(uint8_t* p, uint64_t value, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
-        p[i] = <uint8_t>(value >> (8 * i))
-
-
-cdef inline uint64_t get(const uint8_t* p, int count) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int i
-    for i in range(count):
-        value |= <uint64_t>p[i] << (8 * i)
-    return value
+from twinbeat_core.little cimport get, put
 
 
 cdef void vote_put_head(uint8_t* p, int kind, int node, uint16_t pair_id, uint32_t incarnation, uint64_t stamp,

@@ -8,11 +8,12 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from twinbeat_core.codec cimport MAX_WIRE, serial_wrap
+from twinbeat_core.little cimport get
 from twinbeat_core.model cimport FX_ASK, effect_t
 from twinbeat_core.votewire cimport (
-    ROW_ABSTAINS, ROW_NO_GROUP, ROW_OTHER_PAIR, ROW_PROMISED, ROW_REFUSED, ROW_UNPROVEN, ROW_WRONG_SIDE, VOTE_ASK,
-    VOTE_ASK_BYTES, VOTE_ASK_HEAD, VOTE_QUERY, VOTE_RETURN, VOTE_TOLD, VOTE_TOLD_BYTES, vote_head_t, vote_put_echo,
-    vote_put_head, vote_put_row, vote_read, vote_read_row, vote_row_t,
+    ROW_ABSTAINS, ROW_CODES, ROW_NO_GROUP, ROW_OTHER_PAIR, ROW_PROMISED, ROW_REFUSED, ROW_UNPROVEN, ROW_WRONG_SIDE,
+    VOTE_ASK, VOTE_ASK_BYTES, VOTE_ASK_HEAD, VOTE_QUERY, VOTE_RETURN, VOTE_TOLD, VOTE_TOLD_BYTES, vote_head_t,
+    vote_put_echo, vote_put_head, vote_put_row, vote_read, vote_read_row, vote_row_t,
 )
 from twinbeat_rt.figures cimport histogram
 from twinbeat_rt.shared cimport VOTER_PORT, late_add
@@ -59,18 +60,10 @@ cdef int arbiter_ask(rt_t* rt, uint8_t* body, int size, uint8_t* out) noexcept n
     return wrapped(rt, body, size, out)
 
 
-cdef uint64_t stamp_of(const uint8_t* body) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int i
-    for i in range(6):
-        value |= <uint64_t>body[10 + i] << (8 * i)
-    return value
-
-
 cdef int arbiter_repeat(rt_t* rt, uint8_t* out) noexcept nogil:
     """The last ask again, where it was answered as unproven; 0: nothing to repeat."""
     cdef arbiter_t* a = &rt.arbiter
-    if a.last_bytes == 0 or a.again_stamp == a.repeated_stamp or a.again_stamp != stamp_of(a.last):
+    if a.last_bytes == 0 or a.again_stamp == a.repeated_stamp or a.again_stamp != get(&a.last[10], 6):
         return 0
     a.repeated_stamp = a.again_stamp
     a.repeats += 1
@@ -107,25 +100,13 @@ cdef int pass_row(rt_t* rt, const vote_head_t* head, const vote_row_t* row, int6
     """One row to the decider. 1: done."""
     cdef arbiter_t* a = &rt.arbiter
     cdef vote_slot_t* slot
-    if row.code < ROW_PROMISED or row.code > ROW_NO_GROUP:
+    if row.code < ROW_PROMISED or row.code >= ROW_CODES:
         a.bad_form += 1
         return 0
     if row.group < rt.settings.group_count:
         a.contacts[row.group], a.code[row.group], a.row_at_ns[row.group] = row.contacts, row.code, at_ns
-    if row.code == ROW_PROMISED:
-        a.promises += 1
-    elif row.code == ROW_REFUSED:
-        a.refusals += 1
-    elif row.code == ROW_ABSTAINS:
-        a.abstains += 1
-    elif row.code == ROW_OTHER_PAIR:
-        a.other_pair += 1
-    elif row.code == ROW_WRONG_SIDE:
-        a.wrong_side += 1
-    elif row.code == ROW_NO_GROUP:
-        a.no_group += 1
-    elif row.code == ROW_UNPROVEN:
-        a.unproven += 1
+    a.rows[row.code] += 1
+    if row.code == ROW_UNPROVEN:
         a.again_stamp = head.stamp
         return 0
     if ring_full(&rt.vote, VOTE_SLOTS):
@@ -178,10 +159,11 @@ cdef dict arbiter_figures(rt_t* rt):
     return {
         "attached": rt.tty.port[VOTER_PORT].fd >= 0, "voter": a.voter, "voter_heard": a.voter_heard, "life": a.life,
         "heard_ago_ms": (now - a.heard_at_ns) / 1e6 if a.heard_at_ns else None, "other_heard_ms": a.heard_ms,
-        "asks": a.asks, "repeats": a.repeats, "queries": a.queries, "answers": a.answers, "promises": a.promises,
-        "refusals": a.refusals, "unproven": a.unproven, "abstains": a.abstains, "lives": a.lives,
-        "bad_form": a.bad_form, "other_voter": a.other_voter, "other_pair": a.other_pair, "other_node": a.other_node,
-        "wrong_side": a.wrong_side, "no_group": a.no_group, "votes_lost": rt.vote.lost,
+        "asks": a.asks, "repeats": a.repeats, "queries": a.queries, "answers": a.answers, "lives": a.lives,
+        "promises": a.rows[ROW_PROMISED], "refusals": a.rows[ROW_REFUSED], "unproven": a.rows[ROW_UNPROVEN],
+        "abstains": a.rows[ROW_ABSTAINS], "other_pair": a.rows[ROW_OTHER_PAIR], "wrong_side": a.rows[ROW_WRONG_SIDE],
+        "no_group": a.rows[ROW_NO_GROUP], "bad_form": a.bad_form, "other_voter": a.other_voter,
+        "other_node": a.other_node, "votes_lost": rt.vote.lost,
         "noise": rt.count[VOTER_PORT].noise, "faults": rt.count[VOTER_PORT].faults,
         "tx_dropped": rt.count[VOTER_PORT].tx_dropped, "round_trip": histogram(&a.round_trip), "groups": groups,
         "told": (<char*>a.told)[:VOTE_TOLD_BYTES] if a.told_count else b"",

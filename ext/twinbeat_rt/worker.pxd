@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from twinbeat_core.machine cimport core_t
 from twinbeat_core.model cimport KEY_BYTES, MAX_GROUPS, MAX_LINKS, effects_t, event_t, frame_t, settings_t
 from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, serial_reader_t
-from twinbeat_core.votewire cimport VOTE_ASK_BYTES, VOTE_TOLD_BYTES, vote_row_t
+from twinbeat_core.votewire cimport ROW_CODES, VOTE_ASK_BYTES, VOTE_TOLD_BYTES, vote_row_t
 from twinbeat_rt.shared cimport MAX_PEERS, PORTS, histogram_t, setup_t, shared_t
 from twinbeat_rt.sysapi cimport pthread_t, rt_load, rt_store, sockaddr_storage
 
@@ -177,8 +177,9 @@ ctypedef struct arbiter_t:       # the client of the arbiter: the decider writes
     uint8_t told[VOTE_TOLD_BYTES]
     uint64_t told_count
     uint64_t asks, queries, repeats
-    uint64_t answers, promises, refusals, unproven, abstains
-    uint64_t bad_form, other_voter, other_pair, other_node, wrong_side, no_group
+    uint64_t answers
+    uint64_t rows[ROW_CODES]     # by the answer's code
+    uint64_t bad_form, other_voter, other_node
     uint64_t lives               # starts seen
     histogram_t round_trip
 

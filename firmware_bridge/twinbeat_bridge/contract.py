@@ -1,6 +1,6 @@
 """What every third voter looks like to the agent: asks go in, votes come out, nothing blocks.
 
-`docs/third-voter.md` says what an adapter must keep to, so that another engine (etcd, Redis) can follow.
+`docs/third-voter-adapters.md` says what an adapter must keep to, so that another engine (etcd, Redis) can follow.
 """
 from __future__ import annotations
 

@@ -4,76 +4,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from twinbeat_core.events import Command
 from twinbeat_core.model import Cause, State
 from twinbeat_core.outputs import FastOutput
+from twinbeat_rt.messages import Reported
 
 WAIT_S = 10.0
-
-
-class SendFrame(NamedTuple):
-    link: int
-    data: bytes
-    at_ns: int
-
-
-class Reported(NamedTuple):
-    at_ns: int
-    code: int
-    group: int
-    node: int
-    link: int
-    epoch: int
-    value: int
-    extra: int
-
-
-class PersistCeiling(NamedTuple):
-    epoch: int
-
-
-class DriveChanged(NamedTuple):
-    group: int
-    epoch: int
-    on: bool
-    at_ns: int
-
-
-class OutputChanged(NamedTuple):
-    group: int
-    epoch: int
-    code: int
-    at_ns: int
-
-
-class SerialFault(NamedTuple):
-    link: int
-    errno: int
-
-
-class AskVoter(NamedTuple):
-    group: int
-    epoch: int
-    stamp: int
-    at_ns: int
-
-
-class ReturnPromise(NamedTuple):
-    group: int
-    epoch: int
-    at_ns: int
-
-
-class Warned(NamedTuple):
-    text: str
-
-
-class RecordingDue(NamedTuple):
-    group: int
-    epoch: int
-    at_ns: int
 
 
 class Watched:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from broker_fixture import running_broker
 from health_rig import NoLoad
-from run_fakes import WAIT_S, DriveChanged, OutputChanged, core_view, peer_view, state_report
+from run_fakes import WAIT_S, core_view, peer_view, state_report
 from run_rig import Rig
 from test_mqtt import Side
 from test_verdict import Book
@@ -24,6 +24,7 @@ from twinbeat.screen import status_text
 from twinbeat.verdict import reason_text
 from twinbeat_core.events import Health
 from twinbeat_core.model import Cause, OutputCode, State
+from twinbeat_rt.messages import DriveChanged, OutputChanged
 
 FAST = "every_ms = 100\nrise = 1\nfall = 2\n"
 

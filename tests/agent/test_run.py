@@ -15,19 +15,7 @@ from typing import Any
 
 import pytest
 from broker_fixture import running_broker
-from run_fakes import (
-    WAIT_S,
-    DriveChanged,
-    OutputChanged,
-    PersistCeiling,
-    RecordingDue,
-    SendFrame,
-    Warned,
-    core_view,
-    peer_view,
-    reaches,
-    state_report,
-)
+from run_fakes import WAIT_S, core_view, peer_view, reaches, state_report
 from run_rig import Rig
 from test_mqtt import Observer
 
@@ -35,6 +23,7 @@ from twinbeat.errors import AlreadyRunning, DeviceError
 from twinbeat.run_loop import boottime_ns
 from twinbeat_core.events import Command, Persisted
 from twinbeat_core.model import Cause, CommandCode, OutputCode, State
+from twinbeat_rt.messages import DriveChanged, OutputChanged, PersistCeiling, RecordingDue, SendFrame, Warned
 
 S, C = State, Cause
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import Reported, core_view, peer_view, reaches
+from run_fakes import core_view, peer_view, reaches
 from run_rig import Rig
 
 from twinbeat.run_loop import boottime_ns
 from twinbeat_core.events import Command
 from twinbeat_core.model import CommandCode, ReportCode
+from twinbeat_rt.messages import Reported
 
 
 @pytest.fixture

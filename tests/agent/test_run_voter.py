@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import pytest
-from run_fakes import AskVoter, FakeClient, FakeGate, FakeRuntime, ReturnPromise
+from run_fakes import FakeClient, FakeGate, FakeRuntime
 
 from twinbeat.links.serial import SerialPort
 from twinbeat.run_voter import COUNTED, ThirdVoter, attach_contacts, contacts_of
@@ -18,6 +18,7 @@ from twinbeat_hardware.arbiter import GATED, OWN_CLOSED, OWN_STUCK, ArbiterOutpu
 from twinbeat_hardware.mock import MockOutput
 from twinbeat_hardware.output import Output, OutputPlace
 from twinbeat_hardware.spec import ArbiterSpec, MockSpec
+from twinbeat_rt.messages import AskVoter, ReturnPromise
 
 KEY, PAIR = bytes(range(16)), 7
 GRANT_MS = 50.0

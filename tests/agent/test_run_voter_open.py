@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from config_files import GOOD, changed, write
-from run_fakes import AskVoter, FakeClient, FakeGate, FakeRuntime, Reported, ReturnPromise, SerialFault
+from run_fakes import FakeClient, FakeGate, FakeRuntime
 from run_rig import Rig
 
 from twinbeat.config import load_config
@@ -22,6 +22,7 @@ from twinbeat_core.events import Vote
 from twinbeat_core.frames import Frame, Row
 from twinbeat_core.model import FrameKind, ReportCode, RowFlag
 from twinbeat_core.wire import encode
+from twinbeat_rt.messages import AskVoter, Reported, ReturnPromise, SerialFault
 
 KEY = bytes(range(16))
 CROSS = 'serial.cross = "/dev/ttyAMA0"\n'

@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 
 from twinbeat.config import read_toml
 from twinbeat.config_reader import Reader, suggestion
-from twinbeat.config_rules import split_broker, twins
-from twinbeat.config_schema import Name, Text
+from twinbeat.config_rules import check_broker, split_broker, twins
+from twinbeat.config_schema import BrokerTable, Name, Text
 from twinbeat.errors import ConfigError
 from twinbeat.links.mqtt_options import MqttOptions, read_password
 
@@ -17,16 +17,10 @@ DEFAULT_STATE_DIR = "/var/lib/twinbeat-witness"
 TABLES = ("witness", "pair")
 
 
-class WitnessTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WitnessTable(BrokerTable, frozen=True, kw_only=True, omit_defaults=True):
     """[witness]: its name, its broker, its limits. `grant_max_ms`: no promise is longer, and so long it abstains."""
 
     name: Name
-    broker: Text
-    user: Text | None = None
-    password_file: Text | None = None
-    ca: Text | None = None
-    cert: Text | None = None
-    key: Text | None = None
     keepalive_s: Annotated[int, Meta(ge=1, le=300)] = 5
     state_dir: Text = DEFAULT_STATE_DIR
     keys_dir: Text | None = None
@@ -90,7 +84,7 @@ def load_witness_config(path: str | Path) -> WitnessConfig:
     witness = load_witness(data.get("witness"), reader)
     pairs = load_pairs(data.get("pair", []), reader)
     if witness is not None:
-        check_broker(witness, reader)
+        check_broker(witness, "[witness]", reader)
         if not pairs and witness.keys_dir is None and "pair" not in data:
             reader.add("[witness]", "there is no pair to serve; add [[pair]] tables (name and key_file), or keys_dir")
     for pair, _ in twins(list(pairs), lambda pair: pair.name):
@@ -122,21 +116,3 @@ def load_pairs(value: Any, reader: Reader) -> list[PairTable]:
         if pair is not None:
             pairs.append(pair)
     return pairs
-
-
-def check_broker(table: WitnessTable, reader: Reader) -> None:
-    """A URL that can be used, TLS keys only where there is TLS, a password only with a user."""
-    place = "[witness]"
-    try:
-        _, _, tls = split_broker(table.broker)
-    except ValueError as error:
-        reader.add(place, f'broker = "{table.broker}" {error}')
-        return
-    for key in ("ca", "cert", "key"):
-        if getattr(table, key) is not None and not tls:
-            reader.add(place, f"{key} is set, but {table.broker} is not encrypted; write mqtts:// or remove {key}")
-    if (table.cert is None) != (table.key is None):
-        have, need = ("cert", "key") if table.key is None else ("key", "cert")
-        reader.add(place, f"{have} is set without {need}; a client certificate needs both")
-    if table.password_file is not None and table.user is None:
-        reader.add(place, 'password_file is set without user; add user = "..."')
