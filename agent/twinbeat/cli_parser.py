@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import argparse
 
+from twinbeat.cli_control import add_control_verbs
+from twinbeat.cli_options import Parser, add_config, add_json, add_run_dir, add_verb
 from twinbeat.errors import UsageError
 from twinbeat.version import __version__
 
@@ -10,9 +12,6 @@ EXIT_CODES = """\
 exit codes: 0 done; 1 the answer is no (check found a problem, nobody drives, refused); 2 command line;
 3 configuration; 4 key file; 5 device; 6 agent not running or silent; 7 already running; 70 internal error
 """
-CONFIG_PATH = "/etc/twinbeat/twinbeat.toml"
-
-
 PASSED_ON = {
     "arbiter": "put the firmware on the arbiter's board, show its state, try it",
     "witness": "the third vote of many pairs in one process, over a broker",
@@ -37,14 +36,6 @@ def check_command(words: list[str]) -> None:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"commands: {', '.join(COMMANDS)}"
         raise UsageError(f'unknown command "{words[0]}"; {hint}')
-
-
-class Parser(argparse.ArgumentParser):
-    """Refuses shortened options: a script must not change its meaning when an option is added."""
-
-    def __init__(self, **options: object) -> None:
-        options.setdefault("allow_abbrev", False)
-        super().__init__(**options)  # type: ignore[arg-type]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -83,64 +74,3 @@ def add_agent_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
 
     version = add_verb(verbs, "version", "version", "print versions")
     add_json(version)
-
-
-def add_control_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
-    """The verbs that ask a running agent."""
-    status = add_verb(verbs, "status", "control", "what the agent sees now; exit code 1 where nobody drives a group")
-    why = add_verb(verbs, "why", "control", "the last role changes and their causes")
-    why.add_argument("group", metavar="GROUP", nargs="?", help="only this group")
-    why.add_argument("--count", type=positive, default=3, metavar="N", help="how many (default 3)")
-    handover = add_verb(verbs, "handover", "control", "hand a group over to the other node now")
-    handover.add_argument("group", metavar="GROUP", nargs="?", help="the group; not needed where there is one")
-    handover.add_argument("--to", metavar="NODE", help="the node that shall drive (default: the best candidate)")
-    for name, text in (
-        ("out", "take a group out of service on this node; it hands over first"),
-        ("in", "put a group back into service on this node"),
-    ):
-        verb = add_verb(verbs, name, "control", text)
-        verb.add_argument("group", metavar="GROUP", nargs="?", help="the group (default: all of them)")
-        add_control(verb)
-    events = add_verb(verbs, "events", "control", "what the agent reported lately")
-    events.add_argument("--count", type=positive, default=20, metavar="N", help="how many (default 20)")
-    events.add_argument("--follow", action="store_true", help="go on printing until interrupted")
-    for verb in (status, why, handover, events):
-        add_control(verb)
-
-
-def add_verb(verbs: argparse._SubParsersAction[Parser], name: str, module: str, text: str) -> Parser:
-    """A subcommand that `twinbeat.commands.<module>` does."""
-    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(module=module, verb=name)
-    return parser
-
-
-def add_config(parser: Parser) -> None:
-    """Which file, which node."""
-    parser.add_argument("--config", metavar="FILE", default=CONFIG_PATH, help=f"default {CONFIG_PATH}")
-    parser.add_argument("--node", metavar="NAME", help="this node's name (default: TWINBEAT_NODE, else the host name)")
-
-
-def add_run_dir(parser: Parser) -> None:
-    """Where the control socket is."""
-    parser.add_argument("--run-dir", metavar="DIR", help="socket and lock (default TWINBEAT_RUN_DIR, /run/twinbeat)")
-
-
-def add_control(parser: Parser) -> None:
-    """How to find the agent, and in which form to answer."""
-    add_config(parser)
-    add_run_dir(parser)
-    parser.add_argument("--socket", metavar="PATH", help="the agent's control socket, instead of looking for it")
-    add_json(parser)
-
-
-def add_json(parser: Parser) -> None:
-    """Output for scripts."""
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def positive(text: str) -> int:
-    """A count from the command line."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 512:
-        raise argparse.ArgumentTypeError(f'"{text}" is no count; give a number from 1 to 512')
-    return int(text)

@@ -20,6 +20,7 @@ from twinbeat.config import Config, core_settings, load_config
 from twinbeat.control import ControlServer
 from twinbeat.errors import ConfigError, DeviceError
 from twinbeat.keys import load_key
+from twinbeat.run_desk import verb_table
 from twinbeat.run_jobs import Jobs
 from twinbeat.run_lock import NodeLock
 from twinbeat.run_log import start_log
@@ -40,7 +41,6 @@ from twinbeat.run_rescue import switch_off
 from twinbeat.run_stop import PlannedStop
 from twinbeat.run_twin import LOOK_S, TwinWatch
 from twinbeat.run_types import GateLike, RuntimeLike
-from twinbeat.run_verbs import Verbs
 from twinbeat.run_voter import LOOK_S as VOTER_LOOK_S
 from twinbeat.run_voter import attach_contacts, open_third_voter
 from twinbeat.sdnotify import Notifier
@@ -233,8 +233,8 @@ class Session:
         kinds = [link.type for link in cfg.links]
         fixed = {"pair": cfg.pair.name, "session": parts.opened.starts, "incarnation": parts.opened.incarnation,
                  "config_digest": cfg.digest}
-        verbs = Verbs(agent, kinds, lambda: [driver.describe() for driver in outputs.drivers], fixed)
-        server = ControlServer(loop, cfg.socket_path(str(self._run_dir)), verbs.table(), cfg.agent.control_group)
+        verbs = verb_table(agent, kinds, lambda: [driver.describe() for driver in outputs.drivers], fixed)
+        server = ControlServer(loop, cfg.socket_path(str(self._run_dir)), verbs, cfg.agent.control_group)
         self._leave.callback(server.close)
         signals = Signals(loop, {signal.SIGTERM: stop.signalled, signal.SIGINT: stop.signalled, signal.SIGHUP: hung_up})
         self._leave.callback(signals.close)

@@ -61,6 +61,8 @@ cpdef enum CommandCode:
     CMD_STOP = 4           # the node is about to stop: hand over every group, then go OUT
     CMD_CLEAR = 5          # clear a fault bar
     CMD_LAST_DRIVER = 6    # group, node: who drove before this start, for the order of a cold start
+    CMD_MOVE = 7           # group, node = taker: a proposed handover, which damping may hold down
+    CMD_PREPARED = 8       # group: what had to be prepared here before a handover is done
 
 cpdef enum LateCode:
     LATE_DECIDER = 1       # the decider itself woke late
@@ -97,6 +99,8 @@ cpdef enum ReportCode:
     RP_GRANT = 14          # node, value = offered grant_ns, extra = measured loss in 1/1024
     RP_EPOCH_CEILING = 15  # claim held back until the epoch block is on disk
     RP_OUTPUT_FAULT = 16
+    RP_PREPARE = 17        # group, node = giver, epoch: prepare to take over
+    RP_HELD = 18           # group, value = ns for which moves are held down, extra = changes of driver counted
 
 cpdef enum Cause:
     CAUSE_NONE = 0
@@ -119,6 +123,9 @@ cpdef enum Cause:
     CAUSE_STOP = 17            # planned stop of the agent
     CAUSE_SELF_LATE = 18       # own authority ran out while this node was not running
     CAUSE_THIRD_LOST = 19      # the arbiter that gates this group's outputs no longer hears this node, but the other
+    CAUSE_FAILBACK = 20        # a better ranked node is ready again
+    CAUSE_LOAD = 21            # a shard moved from a loaded node to an idle one
+    CAUSE_WARNING = 22         # a planned handover proposed by an early warning
 
 cpdef enum FrameKind:
     FRAME_HEARTBEAT = 0

@@ -38,7 +38,13 @@ class LinkSettings:
 class GroupSettings:
     """One group of outputs: `rank[node]` (0 is preferred), T_off and T_on of its outputs in ms.
 
-    `gated`: the third voter's contacts lie between the outputs and the load.
+    `gated`: the third voter's contacts lie between the outputs and the load. `exclusive` False: every node that may
+    drives it, by its own word. `drivers` are the nodes that may drive it (None: all); the others only vote.
+
+    Planned moves: `failback_ms`: to a better ranked node that has been ready for so long (None: never by itself);
+    `hold_down_ms`: how long the first change of driver holds moves down, doubled by each further one up to
+    `hold_down_max_ms` (0: not at all); `balance`: load may move it; `prepare_ms`: how long a taker may take to
+    prepare (0: nothing to prepare).
     """
 
     lone: int
@@ -47,6 +53,12 @@ class GroupSettings:
     make_ms: float = 0.0
     exclusive: bool = True
     gated: bool = False
+    drivers: tuple[int, ...] | None = None
+    failback_ms: float | None = None
+    hold_down_ms: float = 0.0
+    hold_down_max_ms: float = 0.0
+    balance: bool = False
+    prepare_ms: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +69,8 @@ class Settings:
     `epoch_block` is how many claims one write to disk reserves. The third voter is asked again for what it promised
     after `third_period_ms` (0: with every beat), for what it has not after `third_reask_ms`; `third_grant_ms` is how
     long its promise is asked to last (None: what `third_missed` renewals need).
+    A load that is `load_gap_percent` above another node's for `load_hold_ms` moves a group (0: never); this node begins
+    moves by load or failback at least `move_gap_ms` apart. `wire_version_max` keeps to an older layout of the frames.
     """
 
     node_count: int
@@ -81,6 +95,10 @@ class Settings:
     third_rtt_ms: float = 3.0
     third_reask_ms: float = 2.0
     third_grant_ms: float | None = None
+    load_gap_percent: int = 0
+    load_hold_ms: float = 30_000.0
+    move_gap_ms: float = 1000.0
+    wire_version_max: int | None = None
 
     def compile(self) -> CoreSettings:
         """The settings as the core reads them. Raises SettingsError naming every relation that fails."""
@@ -124,6 +142,14 @@ def _group_problems(problems: list[str], i: int, group: GroupSettings, s: Settin
         problems.append(f"group {i}: rank {group.rank} must order the {s.node_count} nodes from 0 on, each once")
     if group.gated and not s.third_voter:
         problems.append(f"group {i}: its outputs are gated by a third voter, and there is none")
+    if group.drivers is not None and (not group.drivers or not set(group.drivers) <= set(s.voters)):
+        problems.append(f"group {i}: drivers {group.drivers} must name voting nodes, at least one")
+    if group.failback_ms is not None:
+        _range(problems, f"group {i}: failback_ms", group.failback_ms, 0, 604_800_000)
+    _range(problems, f"group {i}: hold_down_ms", group.hold_down_ms, 0, 3_600_000)
+    _range(problems, f"group {i}: prepare_ms", group.prepare_ms, 0, 600_000)
+    if group.hold_down_ms:
+        _range(problems, f"group {i}: hold_down_max_ms", group.hold_down_max_ms, group.hold_down_ms, 86_400_000)
     if group.lone not in (0, 1):
         problems.append(f"group {i}: lone = {group.lone} is neither takeover (0) nor hold (1)")
 
@@ -149,6 +175,9 @@ def problems_of(s: Settings) -> list[str]:
     _range(problems, "third_missed", s.third_missed, 2, 20)
     _range(problems, "third_rtt_ms", s.third_rtt_ms, 0.01, 20_000)
     _range(problems, "third_reask_ms", s.third_reask_ms, 0.1, 20_000)
+    _range(problems, "load_gap_percent", s.load_gap_percent, 0, 100)
+    _range(problems, "load_hold_ms", s.load_hold_ms, 0, 86_400_000)
+    _range(problems, "move_gap_ms", s.move_gap_ms, 0, 86_400_000)
     if not s.voters or len(set(s.voters)) != len(s.voters) or not set(s.voters) <= set(range(s.node_count)):
         problems.append(f"voters {s.voters} must name nodes 0 to {s.node_count - 1}, each once, at least one")
     if problems:

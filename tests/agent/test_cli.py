@@ -12,7 +12,8 @@ from config_files import changed, write
 
 from twinbeat import cli_dispatch
 from twinbeat.cli_dispatch import EXIT_INTERNAL, dispatch, guarded
-from twinbeat.cli_parser import COMMANDS, CONFIG_PATH, build_parser
+from twinbeat.cli_options import CONFIG_PATH
+from twinbeat.cli_parser import COMMANDS, build_parser
 from twinbeat.config import DEFAULT_PATH
 from twinbeat.version import __version__
 from twinbeat_core.errors import SettingsError

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from twinbeat.cli_parser import CONFIG_PATH, Parser
+from twinbeat.cli_options import CONFIG_PATH, Parser
 
 EPILOG = """\
 Without --port the ports are those of [third_voter] in the configuration. --port FIRST --port SECOND names the ports to

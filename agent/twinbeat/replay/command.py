@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from twinbeat.cli_dispatch import print_json
-from twinbeat.cli_parser import Parser
+from twinbeat.cli_options import Parser
 from twinbeat.config import Config
 from twinbeat.errors import UsageError
 from twinbeat.replay.compare import compare

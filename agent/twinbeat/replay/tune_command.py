@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from twinbeat.cli_dispatch import print_json
-from twinbeat.cli_parser import Parser
+from twinbeat.cli_options import Parser
 from twinbeat.errors import RefusedError, UsageError
 from twinbeat.replay.arrivals import Collected, Collector, Direction
 from twinbeat.replay.load import Naming, load, naming, read_config, settings_of

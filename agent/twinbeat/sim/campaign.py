@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twinbeat.cli_dispatch import EXIT_INTERRUPTED, EXIT_OK, print_json
-from twinbeat.cli_parser import Parser
+from twinbeat.cli_options import Parser
 from twinbeat.errors import UsageError
 from twinbeat.sim import plot
 from twinbeat.sim.campaign_report import DEFAULT_SECONDS, Outcome, Saved, again, as_json, report

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twinbeat.cli_dispatch import print_json
-from twinbeat.cli_parser import Parser
+from twinbeat.cli_options import Parser
 from twinbeat.errors import UsageError
 from twinbeat.sim.scenario import parse
 from twinbeat.sim.scenario_actions import statement_list

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from twinbeat.cli_parser import Parser
+from twinbeat.cli_options import Parser
 from twinbeat.errors import UsageError
 from twinbeat.sim.prove import KINDS, Bounds, Proof, confirm, prove
 from twinbeat.sim.scenario import to_text

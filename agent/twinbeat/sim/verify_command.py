@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinbeat.cli_dispatch import print_json
-from twinbeat.cli_parser import CONFIG_PATH, EXIT_CODES, Parser
+from twinbeat.cli_options import CONFIG_PATH, Parser
+from twinbeat.cli_parser import EXIT_CODES
 from twinbeat.config import load_config
 from twinbeat.errors import ConfigError, UsageError
 from twinbeat.sim.verify_world import Subject, config_subjects, named_subject

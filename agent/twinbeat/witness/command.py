@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twinbeat.cli_dispatch import print_json
-from twinbeat.cli_parser import Parser
+from twinbeat.cli_options import Parser
 from twinbeat.errors import UsageError
 from twinbeat.witness.config import WitnessConfig, load_witness_config
 
