@@ -79,6 +79,16 @@ cdef bint other_drives_above(const core_t* core, int g) noexcept nogil:
     return False
 
 
+cdef bint fit_one_drives(const core_t* core, int g) noexcept nogil:
+    """Another node says that it drives and is fit to."""
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if believed(core, i) and core.st.peer[i].row[g].state == ACTIVE:
+            if not core.st.peer[i].flags & (FLAG_UNFIT | FLAG_STOPPING):
+                return True
+    return False
+
+
 cdef inline bint claims(const core_t* core, int g, int node) noexcept nogil:
     """It claims and hears this node: one that went deaf a moment ago must not stop everybody."""
     cdef const peer_t* peer = &core.st.peer[node]
@@ -115,9 +125,13 @@ cdef bint newcomer(const core_t* core, int g, int node) noexcept nogil:
     return core.st.now_ns - <int64_t>(peer.echoed * 1000) < <int64_t>peer.grant_ms * 1000000
 
 
+cdef bint may_drive(const core_t* core, int g, int node) noexcept nogil:
+    return (core.cfg.group[g].drivers_mask >> node) & 1
+
+
 cdef inline bint candidate(const core_t* core, int g, int node) noexcept nogil:
     cdef const peer_t* peer = &core.st.peer[node]
-    if not believed(core, node) or not (core.cfg.voter_mask >> node) & 1:
+    if not believed(core, node) or not (core.cfg.voter_mask >> node) & 1 or not may_drive(core, g, node):
         return False
     if peer.flags & (FLAG_UNFIT | FLAG_STOPPING | FLAG_BEHIND):
         return False

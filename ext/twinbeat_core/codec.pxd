@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from twinbeat_core.model cimport frame_t
 
 cdef enum:
-    WIRE_VERSION_NOW = 1
+    WIRE_VERSION_NOW = 2
     WIRE_VERSION_OLDEST = 1
     HEADER_BYTES = 26
     ECHO_BYTES = 14

@@ -71,7 +71,7 @@ cdef int wire_encode(const frame_t* frame, uint8_t link_seq, const uint8_t* key,
         p += ECHO_BYTES
     for i in range(frame.row_count):
         p[0] = (frame.row[i].state & 15) | (frame.row[i].vote << 4)
-        p[1] = (frame.row[i].flags & 15) | (frame.row[i].spare << 4)
+        p[1] = (frame.row[i].flags & 15) | (frame.row[i].prepare << 4)
         put(p + 2, frame.row[i].epoch, 4)
         p += ROW_BYTES
     put(p, siphash24_c(key, out, body), TAG_BYTES)
@@ -136,7 +136,7 @@ cdef int read_body(const uint8_t* data, frame_t* out) noexcept nogil:
         out.row[i].state = p[0] & 15
         out.row[i].vote = p[0] >> 4
         out.row[i].flags = p[1] & 15
-        out.row[i].spare = p[1] >> 4
+        out.row[i].prepare = p[1] >> 4
         out.row[i].epoch = <uint32_t>get(p + 2, 4)
         if out.row[i].state > 5 or (out.row[i].vote > MAX_NODES and out.row[i].vote != NO_NODE):
             return WIRE_BAD_FORM

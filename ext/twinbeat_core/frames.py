@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
+"""The newest layout that this program speaks."""
 
 
 class Echo(NamedTuple):
@@ -17,12 +18,16 @@ class Echo(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One group as its sender sees it: own state, whom it promises (15: nobody), RowFlag mask, epoch."""
+    """One group as its sender sees it: own state, whom it promises (15: nobody), RowFlag mask, epoch.
+
+    `prepare` (from version 2): of a driver 1 + the node that it asks to prepare, of a standby 15 once that is done.
+    """
 
     state: int
     vote: int
     flags: int
     epoch: int
+    prepare: int = 0
 
 
 class Frame(NamedTuple):

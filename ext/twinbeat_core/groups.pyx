@@ -3,7 +3,8 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from twinbeat_core.candidates cimport (
-    belief_ends_ns, best_target, claim_wait, other_claims, other_claims_above, other_drives, other_drives_above,
+    belief_ends_ns, best_target, claim_wait, fit_one_drives, may_drive, other_claims, other_claims_above,
+    other_drives, other_drives_above,
 )
 from twinbeat_core.effects cimport add_effect, drive, report_group
 from twinbeat_core.model cimport (
@@ -156,9 +157,20 @@ cdef bint own_word(const core_t* core, int g) noexcept nogil:
     return False
 
 
+cdef bint sends_now(const core_t* core) noexcept nogil:
+    """Whether this step sends: already decided, or a beat is due, which is sent once the groups are settled."""
+    cdef int i
+    if core.send_mask & core.cfg.own_links:
+        return True
+    for i in range(core.cfg.link_count):
+        if core.st.now_ns >= core.st.tx_due_ns[i] and (core.cfg.own_links >> i) & 1:
+            return True
+    return False
+
+
 cdef int64_t own_until(const core_t* core) noexcept nogil:
     """One shortest lease from the last stamp sent; a stamp of this very step counts."""
-    cdef int64_t sent = core.st.now_ns if core.send_mask else <int64_t>(core.st.stamp * 1000)
+    cdef int64_t sent = core.st.now_ns // 1000 * 1000 if sends_now(core) else <int64_t>(core.st.stamp * 1000)
     return sent + core.cfg.shortest_lease_ns
 
 
@@ -195,6 +207,25 @@ cdef void give_up_claim(core_t* core, int g) noexcept nogil:
         enter(core, g, TR_YIELD, CAUSE_YIELD)
 
 
+cdef void settle_shared(core_t* core, int g) noexcept nogil:
+    """A group that is not exclusive: everybody drives it by its own word, but for one who is unfit beside a fit one."""
+    cdef group_t* grp = &core.st.group[g]
+    if grp.state == STANDBY and grp.bars:
+        enter(core, g, TR_OUT, bar_cause(grp))
+    elif grp.state == STANDBY:
+        if may_drive(core, g, core.cfg.self_node) and (core.st.fit or not fit_one_drives(core, g)):
+            claim(core, g, 0, grp.why)
+    if grp.state == CLAIMING and grp.bars:
+        enter(core, g, TR_OUT, bar_cause(grp))
+    elif grp.state == CLAIMING:
+        grp.auth_until_ns = own_until(core)
+        enter(core, g, TR_MAJORITY, CAUSE_MAJORITY)
+    elif grp.state == ACTIVE and own_until(core) > grp.auth_until_ns:
+        grp.auth_until_ns = own_until(core)
+        grp.drive_until_ns = grp.auth_until_ns
+        drive(core, g, DRIVE_EXTEND, grp.epoch, grp.auth_until_ns)
+
+
 cdef void settle_claiming(core_t* core, int g) noexcept nogil:
     cdef group_t* grp = &core.st.group[g]
     cdef int64_t until
@@ -226,6 +257,10 @@ cdef void end_offer(core_t* core, int g) noexcept nogil:
         grp.target = NO_NODE
 
 
+cdef inline bint may_claim(const core_t* core, int g) noexcept nogil:
+    return (core.cfg.voter_mask >> core.cfg.self_node) & 1 and may_drive(core, g, core.cfg.self_node)
+
+
 cdef void settle_standby(core_t* core, int g) noexcept nogil:
     cdef group_t* grp = &core.st.group[g]
     if grp.bars:
@@ -238,7 +273,7 @@ cdef void settle_standby(core_t* core, int g) noexcept nogil:
         grp.free_since_ns = 0
         return
     end_offer(core, g)
-    if not promise_free(core, g) or other_claims(core, g) or not (core.cfg.voter_mask >> core.cfg.self_node) & 1:
+    if not promise_free(core, g) or other_claims(core, g) or not may_claim(core, g):
         grp.free_since_ns = 0
         return
     if grp.free_since_ns == 0:
@@ -291,7 +326,9 @@ cdef void settle(core_t* core) noexcept nogil:
             enter(core, g, TR_LISTEN_OVER, CAUSE_LISTEN_OVER)
         if grp.state == RELEASING and grp.off_seen < 2 and core.st.now_ns >= grp.off_at_ns:
             enter(core, g, TR_OFF, CAUSE_OFF)
-        if grp.state == STANDBY:
+        if not core.cfg.group[g].exclusive and grp.state != OUT:
+            settle_shared(core, g)
+        elif grp.state == STANDBY:
             settle_standby(core, g)
         elif grp.state == CLAIMING:
             settle_claiming(core, g)

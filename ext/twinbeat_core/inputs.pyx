@@ -1,17 +1,19 @@
 """What frames, outputs and operators ask of the groups: planned handover, death notices, faults, commands."""
 from libc.stdint cimport int64_t, uint8_t
 
-from twinbeat_core.candidates cimport believed, best_target, other_drives, ready
+from twinbeat_core.candidates cimport believed, best_target, fit_one_drives, may_drive, other_drives, ready
 from twinbeat_core.effects cimport report_group
 from twinbeat_core.groups cimport claim, enter, hold_over_of
+from twinbeat_core.planned cimport begin_move, give, held, refuse
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_LAPSED, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_STOP,
-    CAUSE_THIRD_LOST, CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_OUT, CMD_STOP, FLAG_STOPPING,
-    FLAG_THIRD, NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED, ROW_TARGET,
-    RP_HANDOVER_REFUSED, RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY, event_t, frame_t, row_t,
+    CAUSE_THIRD_LOST, CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_MOVE, CMD_OUT, CMD_PREPARED,
+    CAUSE_WARNING, REFUSED_HELD, REFUSED_NOBODY, REFUSED_NOT_DRIVING, REFUSED_NOT_READY, REFUSED_SHARED, CMD_STOP,
+    FLAG_STOPPING, FLAG_THIRD, NO_NODE, OUTPUT_FAILED, OUTPUT_MISMATCH, OUTPUT_OFF, RELEASING, ROW_DROPPED,
+    ROW_TARGET, RP_OUTPUT_FAULT, RP_PEER_DEAD, STANDBY, event_t, frame_t, row_t,
 )
 from twinbeat_core.state cimport BAR_OPERATOR, BAR_OUTPUT, BAR_STOP, core_t, group_t, peer_t
-from twinbeat_core.triggers cimport TR_GIVE, TR_LAPSE
+from twinbeat_core.triggers cimport TR_LAPSE
 from twinbeat_core.votes cimport end_promise, promise_free
 
 
@@ -25,6 +27,8 @@ cdef void take_over_targets(core_t* core, const frame_t* frame) noexcept nogil:
         row = &frame.row[g]
         grp = &core.st.group[g]
         if not row.flags & ROW_TARGET or row.vote != core.cfg.self_node or grp.state != STANDBY or grp.bars:
+            continue
+        if not may_drive(core, g, core.cfg.self_node) or not core.cfg.group[g].exclusive:
             continue
         if row.epoch <= grp.floor or row.epoch < grp.seen or row.epoch & 7 != core.cfg.self_node:
             continue
@@ -64,13 +68,6 @@ cdef void hear_death(core_t* core, const frame_t* frame) noexcept nogil:
         report_group(core, RP_PEER_DEAD, 0, frame.source, 0, frame.incarnation, 0 if first else 1)
 
 
-cdef void give(core_t* core, int g, int target, int cause) noexcept nogil:
-    cdef group_t* grp = &core.st.group[g]
-    grp.target = <uint8_t>target
-    grp.hold_off_ns = core.st.now_ns + 2 * core.cfg.grant_max_ns
-    enter(core, g, TR_GIVE, cause)
-
-
 cdef void hear_output(core_t* core, const event_t* ev) noexcept nogil:
     cdef group_t* grp = &core.st.group[ev.group]
     if ev.code == OUTPUT_OFF and grp.drive_epoch <= ev.epoch <= grp.epoch:
@@ -84,35 +81,44 @@ cdef void hear_output(core_t* core, const event_t* ev) noexcept nogil:
         grp.bars |= BAR_OUTPUT
         report_group(core, RP_OUTPUT_FAULT, ev.group, NO_NODE, ev.epoch, ev.code, ev.value)
         if grp.state == ACTIVE:
-            give(core, ev.group, best_target(core, ev.group), CAUSE_OUTPUT_FAULT)
+            give(core, ev.group, best_target(core, ev.group) if core.cfg.group[ev.group].exclusive else NO_NODE,
+                 CAUSE_OUTPUT_FAULT)
         elif grp.state == RELEASING and ev.code == OUTPUT_FAILED:
             grp.off_seen = 2     # it may still be on: nobody else may drive while this node lives
 
 
-cdef void hand_over(core_t* core, int g, int target) noexcept nogil:
-    """Refused with a reason: 1 not driving here, 2 no such taker heard, 3 the taker is not fit or not in service."""
+cdef void hand_over(core_t* core, int g, int target, int cause) noexcept nogil:
+    """At an operator's word or a proposal (CAUSE_WARNING); refused with a RefusalCode."""
     cdef group_t* grp = &core.st.group[g]
     cdef int reason = 0
     cdef int best = best_target(core, g)
     if grp.state != ACTIVE:
-        reason = 1
+        reason = REFUSED_NOT_DRIVING
+    elif not core.cfg.group[g].exclusive:
+        reason = REFUSED_SHARED
+    elif cause == CAUSE_WARNING and held(core, g, 0):
+        reason = REFUSED_HELD
     elif target == NO_NODE:
         target = best
-        reason = 2 if best == NO_NODE else 0
+        reason = REFUSED_NOBODY if best == NO_NODE else 0
     elif target >= core.cfg.node_count or not believed(core, target):
-        reason = 2
+        reason = REFUSED_NOBODY
     elif not ready(core, g, target):
-        reason = 3
+        reason = REFUSED_NOT_READY
     if reason:
-        report_group(core, RP_HANDOVER_REFUSED, g, <uint8_t>target, grp.epoch, reason, 0)
-        return
-    give(core, g, target, CAUSE_HANDOVER)
+        refuse(core, g, target, reason)
+    else:
+        begin_move(core, g, target, cause)
 
 
 cdef void leave_service(core_t* core, int g, uint8_t bar, int cause) noexcept nogil:
     core.st.group[g].bars |= bar
-    if core.st.group[g].state == ACTIVE:
-        give(core, g, best_target(core, g), cause)
+    if core.st.group[g].state != ACTIVE:
+        return
+    if core.cfg.group[g].exclusive:
+        begin_move(core, g, best_target(core, g), cause)
+    else:
+        give(core, g, NO_NODE, cause)
 
 
 cdef void command(core_t* core, const event_t* ev) noexcept nogil:
@@ -125,7 +131,12 @@ cdef void command(core_t* core, const event_t* ev) noexcept nogil:
     if ev.group >= core.cfg.group_count:
         return
     if ev.code == CMD_HANDOVER:
-        hand_over(core, ev.group, ev.node)
+        hand_over(core, ev.group, ev.node, CAUSE_HANDOVER)
+    elif ev.code == CMD_MOVE:
+        hand_over(core, ev.group, ev.node, CAUSE_WARNING)
+    elif ev.code == CMD_PREPARED:
+        core.st.group[ev.group].prepared = core.st.group[ev.group].prepare_told
+        core.send_mask = 0xff
     elif ev.code == CMD_OUT:
         leave_service(core, ev.group, BAR_OPERATOR, CAUSE_OPERATOR)
     elif ev.code == CMD_IN:
@@ -142,12 +153,18 @@ cdef void give_unfit(core_t* core) noexcept nogil:
     if core.st.fit:
         return
     for g in range(core.cfg.group_count):
-        if core.st.group[g].state != ACTIVE:
+        if core.st.group[g].state != ACTIVE or core.st.group[g].asked != NO_NODE:
             continue
+        if not core.cfg.group[g].exclusive:
+            if fit_one_drives(core, g):
+                give(core, g, NO_NODE, CAUSE_UNFIT)
+            continue
+        if held(core, g, 1):
+            continue                     # two sick nodes must not toss it to and fro
         target = best_target(core, g)
         if target == NO_NODE or (core.cfg.group[g].gated and not core.st.peer[target].flags & FLAG_THIRD):
             continue                     # what it drove would not reach the load
-        give(core, g, target, CAUSE_UNFIT)
+        begin_move(core, g, target, CAUSE_UNFIT)
 
 
 cdef int reaches_third(const core_t* core, int g) noexcept nogil:
@@ -162,6 +179,8 @@ cdef int reaches_third(const core_t* core, int g) noexcept nogil:
     cdef int i
     for i in range(core.cfg.node_count):
         peer = &core.st.peer[i]
+        if not may_drive(core, g, i):
+            continue
         if not believed(core, i) or not peer.grant_ms or peer.row[g].state != STANDBY or peer.flags & FLAG_STOPPING:
             continue
         if peer.third_since_ns == 0 or core.st.now_ns - peer.third_since_ns < core.cfg.third_grant_ns:

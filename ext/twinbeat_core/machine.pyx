@@ -19,6 +19,7 @@ from twinbeat_core.model cimport (
     settings_t,
 )
 from twinbeat_core.paths cimport other_ways
+from twinbeat_core.planned cimport hear_prepare, plan
 from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
 from twinbeat_core.sending cimport compose, schedule, sending_deadline
 from twinbeat_core.silence cimport doubt_self, note_deaf, note_late, peers_deadline, watch_links
@@ -57,6 +58,8 @@ cdef void core_init(core_t* core, const settings_t* settings) noexcept nogil:
         core.st.group[g].promise.holder = NO_NODE
         core.st.group[g].target = NO_NODE
         core.st.group[g].last_driver = NO_NODE
+        core.st.group[g].driver = NO_NODE
+        core.st.group[g].asked = NO_NODE
 
 
 cdef void start(core_t* core, const event_t* ev) noexcept nogil:
@@ -108,6 +111,7 @@ cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
         core.st.told_mask |= <uint8_t>(1 << ev.frame.source)
         note_report(core, ev.frame.source)
         take_over_targets(core, &ev.frame)
+        hear_prepare(core, &ev.frame)
         count_votes(core, ev.frame.source, &ev.frame)
 
 
@@ -242,6 +246,7 @@ cdef void core_step(core_t* core, const event_t* ev, effects_t* out) noexcept no
         give_unfit(core)
         give_gated(core)
     watch_links(core)
+    plan(core)
     settle(core)
     top_up(core)
     schedule(core)

@@ -14,6 +14,7 @@ cdef enum:
     MAX_VOTERS = 9         # the nodes and at most one third voter
     THIRD_VOTER = 8        # its index among the voters
     NO_NODE = 15           # "nobody" in a vote; 0-7 are nodes, 8 is the third voter
+    PREPARED = 15          # in a row's prepare: what the driver asked for is done
     MAX_EFFECTS = 448      # four per group, two per link and peer, and some; overflow is counted in effects_t.dropped
     MAX_RETIRED = 4        # past incarnations remembered per peer
     KEY_BYTES = 16
@@ -95,12 +96,20 @@ cpdef enum ReportCode:
     RP_CONFIG_MISMATCH = 10
     RP_VERSION_MISMATCH = 11
     RP_SELF_LATE = 12      # value = ns, extra = LateCode
-    RP_HANDOVER_REFUSED = 13
+    RP_HANDOVER_REFUSED = 13   # value = RefusalCode, node = the taker
     RP_GRANT = 14          # node, value = offered grant_ns, extra = measured loss in 1/1024
     RP_EPOCH_CEILING = 15  # claim held back until the epoch block is on disk
     RP_OUTPUT_FAULT = 16
     RP_PREPARE = 17        # group, node = giver, epoch: prepare to take over
     RP_HELD = 18           # group, value = ns for which moves are held down, extra = changes of driver counted
+
+cpdef enum RefusalCode:
+    REFUSED_NOT_DRIVING = 1    # this node does not drive it
+    REFUSED_NOBODY = 2         # no other node that could take it is heard
+    REFUSED_NOT_READY = 3      # the taker is not fit, not in service, or may not drive it
+    REFUSED_UNPREPARED = 4     # it did not say in time that it is prepared
+    REFUSED_HELD = 5           # moves are held down
+    REFUSED_SHARED = 6         # not exclusive: every node drives it already
 
 cpdef enum Cause:
     CAUSE_NONE = 0
@@ -166,7 +175,7 @@ ctypedef struct row_t:
     uint8_t state
     uint8_t vote             # whom the sender promises; itself while CLAIMING, ACTIVE, RELEASING
     uint8_t flags            # RowFlag
-    uint8_t spare
+    uint8_t prepare          # from version 2: a driver: 1 + the node asked to prepare; a standby: PREPARED
     uint32_t epoch           # own epoch while vote is itself, else the epoch promised or the floor
 
 ctypedef struct frame_t:
@@ -239,9 +248,15 @@ ctypedef struct group_cfg_t:
     uint8_t lone
     uint8_t exclusive
     uint8_t gated             # 1: the third voter's contacts lie between this group's outputs and the load
+    uint8_t drivers_mask      # nodes that may drive it; the others only vote
+    uint8_t balance           # load may move it
     uint8_t rank[MAX_NODES]   # 0 = preferred
     int64_t release_ns        # T_off: slowest output release
     int64_t make_ns           # T_on: fastest output make
+    int64_t failback_ns       # back to a better ranked node that has been ready for so long; below 0: not by itself
+    int64_t hold_down_ns      # for how long the first change of driver holds moves down; 0: no damping
+    int64_t hold_down_max_ns
+    int64_t prepare_ns        # how long a taker may take to prepare; 0: nothing to prepare
 
 ctypedef struct settings_t:
     uint8_t node_count
@@ -253,6 +268,8 @@ ctypedef struct settings_t:
     uint8_t mistake_exp       # offered promise sized for 10^-mistake_exp failures per heartbeat
     uint16_t pair_id
     uint16_t config_digest
+    uint8_t load_gap          # percent by which a load must be above another node's to move a group; 0: never
+    uint8_t wire_version      # the newest layout to speak
     uint32_t epoch_block      # claims reserved ahead per write
     int64_t drift_ppm         # r
     int64_t check_ns          # T_chk
@@ -260,12 +277,15 @@ ctypedef struct settings_t:
     int64_t grant_max_ns      # largest T_G ever offered; also how long LISTEN abstains
     int64_t lonely_start_ns   # extra wait at a cold start where no peer was ever heard
     int64_t stagger_ns        # per rank, between candidates
+    int64_t load_hold_ns      # for how long it must be
+    int64_t move_gap_ns       # least distance between moves by failback or load that this node begins
     int64_t third_period_ns   # what the third voter promised is asked for again after this; 0: with every ask
     int64_t third_reask_ns    # least distance between two asks of the third voter
     int64_t third_rtt_ns
     int64_t third_grant_ns    # how long its promise is asked to last
     # From here to the links: computed by timing.derive.
-    uint8_t fast_link         # the link with the shortest period
+    uint8_t fast_link         # of the links that join all nodes the one with the shortest period
+    uint8_t own_links         # mask of those that join this node
     uint8_t quorum            # promises that make a majority
     uint8_t pair_of_two       # exactly two voters: a majority cannot outlive the peer
     int64_t hold_over_ns      # T_off - T_on of the slowest exclusive group, never below 0

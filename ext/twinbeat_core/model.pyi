@@ -39,6 +39,8 @@ class CommandCode(IntEnum):
     CMD_STOP = 4
     CMD_CLEAR = 5
     CMD_LAST_DRIVER = 6
+    CMD_MOVE = 7
+    CMD_PREPARED = 8
 
 class LateCode(IntEnum):
     LATE_DECIDER = 1
@@ -75,6 +77,16 @@ class ReportCode(IntEnum):
     RP_GRANT = 14
     RP_EPOCH_CEILING = 15
     RP_OUTPUT_FAULT = 16
+    RP_PREPARE = 17
+    RP_HELD = 18
+
+class RefusalCode(IntEnum):
+    REFUSED_NOT_DRIVING = 1
+    REFUSED_NOBODY = 2
+    REFUSED_NOT_READY = 3
+    REFUSED_UNPREPARED = 4
+    REFUSED_HELD = 5
+    REFUSED_SHARED = 6
 
 class Cause(IntEnum):
     CAUSE_NONE = 0
@@ -97,6 +109,9 @@ class Cause(IntEnum):
     CAUSE_STOP = 17
     CAUSE_SELF_LATE = 18
     CAUSE_THIRD_LOST = 19
+    CAUSE_FAILBACK = 20
+    CAUSE_LOAD = 21
+    CAUSE_WARNING = 22
 
 class FrameKind(IntEnum):
     FRAME_HEARTBEAT = 0

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from .settings import CoreSettings
 
 MAX_NODES, MAX_GROUPS, MAX_LINKS = 8, 64, 8
+WIRE_VERSIONS = (1, 2)
+"""Oldest and newest layout of the frames that this program speaks."""
 
 
 class Term(NamedTuple):
@@ -23,7 +25,8 @@ class Term(NamedTuple):
 class LinkSettings:
     """One link. `rtt_ms` is the round trip the sizing counts with, `reask_ms` the least distance of two asks.
 
-    `kind` is a LinkKind; `fast_period_ms` is how fast the link may go while a faster one is silent.
+    `kind` is a LinkKind; `fast_period_ms` is how fast the link may go while a faster one is silent; `nodes` are those
+    that it joins (None: all).
     """
 
     kind: int
@@ -32,6 +35,7 @@ class LinkSettings:
     fast_period_ms: float | None = None
     rtt_ms: float
     reask_ms: float
+    nodes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +124,12 @@ def _link_problems(problems: list[str], i: int, link: LinkSettings, s: Settings)
     if link.reask_ms > link.period_ms:
         problems.append(f"link {i}: reask_ms = {link.reask_ms:g} is longer than period_ms = {link.period_ms:g}:"
                         " an ask repeated later than the next beat repeats nothing")
+    if link.nodes is not None and (len(set(link.nodes)) < 2 or not set(link.nodes) <= set(range(s.node_count))):
+        problems.append(f"link {i}: nodes {link.nodes} must name at least two of nodes 0 to {s.node_count - 1}")
     fast = link.fast_period_ms
     if fast is not None and not 1 <= fast <= link.period_ms:
         problems.append(f"link {i}: fast_period_ms = {fast:g} must be from 1 to period_ms = {link.period_ms:g}")
-    fastest = min(other.period_ms for other in s.links)
+    fastest = min(other.period_ms for other in s.links if other.nodes is None or len(other.nodes) == s.node_count)
     beat_ms = link.period_ms if link.period_ms == fastest else (fast or link.period_ms)
     window_ms = (link.missed - 1) * beat_ms + link.rtt_ms + s.late_ms
     need_ms = s.lost_asks * link.reask_ms + link.rtt_ms + s.late_ms
@@ -178,10 +184,14 @@ def problems_of(s: Settings) -> list[str]:
     _range(problems, "load_gap_percent", s.load_gap_percent, 0, 100)
     _range(problems, "load_hold_ms", s.load_hold_ms, 0, 86_400_000)
     _range(problems, "move_gap_ms", s.move_gap_ms, 0, 86_400_000)
+    if s.wire_version_max is not None:
+        _range(problems, "wire_version_max", s.wire_version_max, WIRE_VERSIONS[0], WIRE_VERSIONS[1])
     if not s.voters or len(set(s.voters)) != len(s.voters) or not set(s.voters) <= set(range(s.node_count)):
         problems.append(f"voters {s.voters} must name nodes 0 to {s.node_count - 1}, each once, at least one")
     if problems:
         return problems  # the relations below would only repeat them
+    if not any(link.nodes is None or len(set(link.nodes)) == s.node_count for link in s.links):
+        problems.append(f"no link joins all {s.node_count} nodes: add one that does")
     for i, link in enumerate(s.links):
         _link_problems(problems, i, link, s)
     for i, group in enumerate(s.groups):

@@ -213,6 +213,20 @@ cdef void hear_twin(core_t* core, const frame_t* frame) noexcept nogil:
         core.st.twin_ns = core.st.now_ns
 
 
+cdef void note_fresh(core_t* core, peer_t* peer, const event_t* ev) noexcept nogil:
+    """A driver that is alone must know it before its authority ends (L1, M6).
+
+    A beat by a slower link may answer a stamp that is a beat old and is longer on its way: it counts for a beat less than an
+    answer by the fastest, which is asked for all the time.
+    """
+    cdef int64_t beat = core.cfg.link[link_of_beat(core, ev.frame.source, ev.link)].beat_ns
+    cdef int64_t at = core.st.now_ns
+    if core.cfg.link[ev.link].beat_ns > beat:
+        at -= beat
+    if at > peer.fresh_ns:
+        peer.fresh_ns = at
+
+
 cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     """Take in one authenticated frame; HEARD_NOTHING, HEARD_ONE_WAY or HEARD_PROVEN."""
     cdef const frame_t* frame = &ev.frame
@@ -239,6 +253,7 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     if frame.kind == FRAME_DEATH:
         peer.stamp = frame.stamp
         return HEARD_PROVEN
+    peer.version_max = frame.version_max      # of a life not yet proven too: an old program must be able to answer
     if heard == HEARD_ONE_WAY and frame.incarnation != peer.incarnation:
         peer.heard_ns = core.st.now_ns
         core.st.heard_any = 1
@@ -262,7 +277,7 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     if heard == HEARD_PROVEN:
         peer.proven_ns = core.st.now_ns
         if frame.stamp > peer.stamp:
-            peer.fresh_ns = core.st.now_ns    # a copy that another link brings later tells less
+            note_fresh(core, peer, ev)        # a copy that another link brings later tells less
     peer.life_ns = core.st.now_ns
     if frame.stamp <= peer.stamp:
         return HEARD_COPY

@@ -14,19 +14,38 @@ from twinbeat_core.model cimport (
 from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
 from twinbeat_core.votes cimport answered_ns, claim_base
-from twinbeat_core.codec cimport WIRE_VERSION_NOW
+from twinbeat_core.codec cimport WIRE_VERSION_OLDEST
+from twinbeat_core.planned cimport prepare_word
 
 
-cdef inline bint asking_group(const group_t* grp) noexcept nogil:
-    return grp.state == ACTIVE or grp.state == CLAIMING
+cdef inline bint asking_group(const core_t* core, int g) noexcept nogil:
+    """It needs promises now: what every node drives by its own word needs none."""
+    cdef uint8_t state = core.st.group[g].state
+    return (state == ACTIVE or state == CLAIMING) and core.cfg.group[g].exclusive
 
 
 cdef bint asking(const core_t* core) noexcept nogil:
     cdef int g
     for g in range(core.cfg.group_count):
-        if asking_group(&core.st.group[g]):
+        if asking_group(core, g):
             return True
     return False
+
+
+cdef uint8_t version_spoken(const core_t* core) noexcept nogil:
+    """The newest layout that every other node speaks; the oldest while one is not heard: it may come back as old."""
+    cdef uint8_t version = core.cfg.wire_version
+    cdef const peer_t* peer
+    cdef int i
+    for i in range(core.cfg.node_count):
+        peer = &core.st.peer[i]
+        if i == core.cfg.self_node:
+            continue
+        if peer.version_max == 0 or peer.silent or peer.dead or peer.flags & FLAG_STOPPING:
+            return WIRE_VERSION_OLDEST
+        if peer.version_max < version:
+            version = peer.version_max
+    return version
 
 
 cdef bint suspicious(const core_t* core) noexcept nogil:
@@ -68,7 +87,7 @@ cdef bint anybody_answers(const core_t* core) noexcept nogil:
         return True
     for i in range(core.cfg.group_count if core.cfg.third_voter else 0):
         # The third voter has promised to this claim: it answers.
-        if asking_group(&core.st.group[i]) and core.st.group[i].vote[THIRD_VOTER].epoch == core.st.group[i].epoch:
+        if asking_group(core, i) and core.st.group[i].vote[THIRD_VOTER].epoch == core.st.group[i].epoch:
             return True
     return False
 
@@ -86,7 +105,7 @@ cdef int64_t answer_late_ns(const core_t* core) noexcept nogil:
         period = period if period > core.cfg.third_period_ns else core.cfg.third_period_ns
         rtt = rtt if rtt > core.cfg.third_rtt_ns else core.cfg.third_rtt_ns
     for g in range(core.cfg.group_count):
-        if not asking_group(&core.st.group[g]):
+        if not asking_group(core, g):
             continue
         at = answered_ns(core, g)
         if at == NEVER_NS:
@@ -123,13 +142,14 @@ cdef void schedule(core_t* core) noexcept nogil:
     cdef bint asks = asking(core)
     cdef bint again
     cdef int i
-    cdef uint8_t links = <uint8_t>((1 << core.cfg.link_count) - 1)
+    cdef uint8_t links = core.cfg.own_links
     core.send_mask = (core.send_mask | core.st.pending_mask) & links
     speed_up(core, suspect)
     again = asks and now >= answer_late_ns(core) and anybody_answers(core)
     for i in range(core.cfg.link_count):
         if now >= core.st.tx_due_ns[i] or (again and now - core.st.asked_ns[i] >= core.cfg.link[i].reask_ns):
             core.send_mask |= 1 << i
+    core.send_mask &= links
     if core.send_mask and (asks or suspect or unproven_heard(core)):
         core.out.frame.flags = FLAG_ASK
     else:
@@ -195,7 +215,7 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
         frame.row[g].state = grp.state
         frame.row[g].vote = holder
         frame.row[g].flags = 0
-        frame.row[g].spare = 0
+        frame.row[g].prepare = prepare_word(core, g) if frame.version > WIRE_VERSION_OLDEST else 0
         frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else grp.floor
         if grp.state == LISTEN and holder == NO_NODE:
             frame.row[g].flags = ROW_FLOOR     # a guess after a restart: a driver need not climb above it
@@ -221,7 +241,7 @@ cdef bint third_due(const core_t* core, int g) noexcept nogil:
     cdef int64_t stamp_ns = <int64_t>(grp.vote[THIRD_VOTER].stamp * 1000)
     if grp.third_asked_ns and now - grp.third_asked_ns < core.cfg.third_reask_ns:
         return False
-    if not asking_group(grp) or grp.vote[THIRD_VOTER].epoch != grp.epoch:
+    if not asking_group(core, g) or grp.vote[THIRD_VOTER].epoch != grp.epoch:
         return True
     # A beat that comes a little early must not put it off by a whole one.
     return now - stamp_ns >= core.cfg.third_period_ns - core.cfg.link[core.cfg.fast_link].period_ns // 2
@@ -239,7 +259,7 @@ cdef void put_asks(core_t* core, bint asks) noexcept nogil:
     cdef uint32_t epoch
     cdef int g
     for g in range(core.cfg.group_count):
-        if asks and asking_group(&core.st.group[g]):
+        if asks and asking_group(core, g):
             epoch = core.st.group[g].epoch
         elif core.st.disk_lost and not core.st.group[g].third_reported:
             epoch = 0                    # no claim: only what it knows is asked for
@@ -272,8 +292,8 @@ cdef void compose(core_t* core) noexcept nogil:
     core.st.pending_mask = 0
     core.st.stamp = stamp
     frame.kind = FRAME_HEARTBEAT
-    frame.version = WIRE_VERSION_NOW
-    frame.version_max = WIRE_VERSION_NOW
+    frame.version = version_spoken(core)
+    frame.version_max = core.cfg.wire_version
     frame.source = core.cfg.self_node
     frame.pair_id = core.cfg.pair_id
     frame.config_digest = core.cfg.config_digest
@@ -312,7 +332,7 @@ cdef int64_t sending_deadline(const core_t* core) noexcept nogil:
     if core.st.pending_mask:
         return <int64_t>(core.st.stamp + 1) * 1000
     for i in range(core.cfg.link_count):
-        if core.st.tx_due_ns[i] < best:
+        if core.st.tx_due_ns[i] < best and (core.cfg.own_links >> i) & 1:
             best = core.st.tx_due_ns[i]
     if asking(core) and anybody_answers(core):
         late = answer_late_ns(core)
@@ -322,6 +342,6 @@ cdef int64_t sending_deadline(const core_t* core) noexcept nogil:
         return late if late < best else best
     for i in range(core.cfg.link_count):
         at = core.st.asked_ns[i] + core.cfg.link[i].reask_ns
-        if at < best:
+        if at < best and (core.cfg.own_links >> i) & 1:
             best = at
     return best

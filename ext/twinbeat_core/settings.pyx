@@ -1,7 +1,8 @@
 """Settings in the form the core reads: one C struct, computed once from validated parameters."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
+from twinbeat_core.codec cimport WIRE_VERSION_NOW, WIRE_VERSION_OLDEST
 from twinbeat_core.model cimport MAX_GROUPS, MAX_LINKS, MAX_NODES, settings_t
 from twinbeat_core.timing cimport derive, grant_from_lease, lease_from_grant
 
@@ -49,21 +50,31 @@ cdef class CoreSettings:
         self.c.mistake_exp, self.c.pair_id, self.c.config_digest = p.mistake_exp, p.pair_id, p.config_digest
         self.c.epoch_block, self.c.drift_ppm = p.epoch_block, p.drift_ppm
         self.c.check_ns, self.c.late_ns = ns(p.check_ms), ns(p.late_ms)
+        self.c.load_gap, self.c.load_hold_ns = p.load_gap_percent, ns(p.load_hold_ms)
+        self.c.move_gap_ns = ns(p.move_gap_ms)
+        self.c.wire_version = p.wire_version_max or WIRE_VERSION_NOW
         self.c.lonely_start_ns, self.c.stagger_ns = ns(p.lonely_start_ms), ns(p.stagger_ms)
 
     def _fill_link(self, int i, link):
         self.c.link[i].kind, self.c.link[i].missed = int(link.kind), link.missed
-        self.c.link[i].nodes_mask = (1 << self.c.node_count) - 1
+        for node in range(self.c.node_count) if link.nodes is None else link.nodes:
+            self.c.link[i].nodes_mask |= 1 << node
         self.c.link[i].period_ns = ns(link.period_ms)
         self.c.link[i].fast_period_ns = ns(link.fast_period_ms or link.period_ms)
         self.c.link[i].rtt_ns, self.c.link[i].reask_ns = ns(link.rtt_ms), ns(link.reask_ms)
 
     def _fill_group(self, int i, group):
         self.c.group[i].lone, self.c.group[i].exclusive = int(group.lone), group.exclusive
-        self.c.group[i].gated = group.gated
+        self.c.group[i].gated, self.c.group[i].balance = group.gated, group.balance
+        for node in range(self.c.node_count) if group.drivers is None else group.drivers:
+            self.c.group[i].drivers_mask |= 1 << node
         for node in range(MAX_NODES):
             self.c.group[i].rank[node] = group.rank[node] if node < len(group.rank) else node
         self.c.group[i].release_ns, self.c.group[i].make_ns = ns(group.release_ms), ns(group.make_ms)
+        self.c.group[i].failback_ns = -1 if group.failback_ms is None else ns(group.failback_ms)
+        self.c.group[i].hold_down_ns = ns(group.hold_down_ms)
+        self.c.group[i].hold_down_max_ns = ns(max(group.hold_down_ms, group.hold_down_max_ms))
+        self.c.group[i].prepare_ns = ns(group.prepare_ms)
 
     def _fill_grant_max(self, p):
         cdef int64_t longest = 0
@@ -157,6 +168,7 @@ cdef class CoreSettings:
                 and 1 <= self.c.link_count <= MAX_LINKS and 1 <= self.c.group_count <= MAX_GROUPS
                 and self.c.fast_link < self.c.link_count and self.c.mistake_exp <= 11 and self.c.third_voter <= 1
                 and 0 <= self.c.drift_ppm <= 50_000 and 0 < self.c.grant_max_ns <= LONGEST_NS
+                and WIRE_VERSION_OLDEST <= self.c.wire_version <= WIRE_VERSION_NOW
                 and 0 <= self.c.third_grant_ns <= LONGEST_NS and 0 < self.c.longest_ns <= LONGEST_NS
                 and 0 <= self.c.third_period_ns <= LONGEST_NS and 0 <= self.c.third_reask_ns <= LONGEST_NS):
             raise SnapshotError("settings with counts out of range: these bytes were not written by this program")

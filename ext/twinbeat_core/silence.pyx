@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 from twinbeat_core.candidates cimport newcomer
 from twinbeat_core.effects cimport report
 from twinbeat_core.model cimport ACTIVE, LINK_SERIAL, LISTEN, NEVER_NS, OUT, RP_PEER_SILENT
-from twinbeat_core.paths cimport lost_after, watch_path
+from twinbeat_core.paths cimport joins, lost_after, watch_path
 from twinbeat_core.state cimport core_t, path_t, peer_t
 
 
@@ -122,10 +122,14 @@ cdef void watch_links(core_t* core) noexcept nogil:
         if node == core.cfg.self_node or not peer.known:
             continue
         for link in range(core.cfg.link_count):
-            watch_path(core, node, link)
+            if joins(core, link, node):
+                watch_path(core, node, link)
         period = core.cfg.link[fast].period_ns
         since = peer.path[fast].heard_ns if peer.path[fast].heard_ns > peer.silence_ns else peer.silence_ns
         silence = silence_of(core, node)
+        if peer.proven_ns < since:
+            # Frames that prove nothing, late ones perhaps, are no reason not to ask elsewhere before it is thought dead.
+            since = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
         peer.suspect = core.st.now_ns - since >= period + period // 2 and silence < core.cfg.grant_max_ns * 10
         peer.suspect = peer.suspect and not peer.dead
         if not peer.silent and (peer.dead or silence >= core.cfg.grant_max_ns):
@@ -155,6 +159,7 @@ cdef int64_t peers_deadline(const core_t* core) noexcept nogil:
             base = peer.path[fast].heard_ns if peer.path[fast].heard_ns > peer.silence_ns else peer.silence_ns
             sooner(&best, base + period + period // 2, now)
             base = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
+            sooner(&best, base + period + period // 2, now)
             sooner(&best, base + alone_after(core, node), now)
             sooner(&best, peer.candidate_since_ns + alone_after(core, node), now)
             sooner(&best, peer.fresh_ns + alone_after(core, node), now)

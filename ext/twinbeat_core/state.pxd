@@ -35,6 +35,7 @@ ctypedef struct peer_t:
     uint8_t mismatch          # reported: other configuration
     int64_t third_since_ns    # since when its frames say without a break that it reaches the third voter; 0: not
     uint8_t stranger          # other protocol version
+    uint8_t version_max       # the newest layout it speaks; 0: not heard
     uint8_t candidate_same    # the life heard but not proven has this configuration
     uint8_t retired_count
     uint16_t grant_ms         # recorded with `stamp`; 0: that frame earned nothing
@@ -85,6 +86,12 @@ ctypedef struct group_t:
     uint8_t third_reported    # the third voter has answered with its floor since the start
     uint8_t refused           # claims in a row that the third voter refused because another holds its promise
     uint8_t ceiling_told      # reported once that a claim waits for the disk
+    uint8_t driver            # who was last seen to drive; NO_NODE nobody yet
+    uint8_t changes           # changes of driver that damping counts
+    uint8_t asked             # ACTIVE: node asked to prepare for a handover; NO_NODE none
+    uint8_t asked_cause
+    uint32_t prepare_told     # the driver's epoch for which this node was asked to prepare; 0: not asked
+    uint32_t prepared         # the same, once it has
     uint32_t epoch            # own epoch while CLAIMING, ACTIVE, RELEASING
     uint32_t drive_epoch      # the epoch at which the gate was told to drive; claims above it may have followed
     uint32_t floor            # highest epoch ever promised
@@ -98,6 +105,10 @@ ctypedef struct group_t:
     int64_t since_ns
     int64_t third_asked_ns    # when the third voter was asked last
     int64_t third_ok_ns       # its newest promise for this claim, or refusal below an epoch that will be claimed above
+    int64_t changed_ns        # newest change of driver
+    int64_t quiet_ns          # a change is forgotten when it has been quiet since then for two hold-downs
+    int64_t home_since_ns     # since when a better ranked node is ready; 0: none is
+    int64_t asked_ns
     uint64_t offered          # newest own stamp that offered the promise to the taker of a handover
     promise_t promise
     vote_t vote[MAX_VOTERS]
@@ -113,6 +124,8 @@ ctypedef struct state_t:
     int64_t third_heard_ns    # its newest answer that was a vote; 0 never
     int64_t deaf_ns           # newest sign that this node did not hear
     int64_t deaf_since_ns     # first of such signs without a pause
+    int64_t moved_ns          # newest move by failback or load that this node began; 0 never
+    int64_t load_since_ns[MAX_NODES]    # since when this node's load is above that one's by the gap; 0: it is not
     int64_t tx_due_ns[MAX_LINKS]
     int64_t tx_at_ns[MAX_LINKS]
     int64_t asked_ns[MAX_LINKS]

@@ -15,6 +15,9 @@ from twinbeat_core.settings cimport CoreSettings
 
 from .parameters import Settings, Term
 
+cdef enum:
+    NO_LINK = 255
+
 cdef int64_t MILLION = 1000000
 cdef int64_t LONGEST_NS = 65000000000      # what the frame's 16 bit of milliseconds hold, rounded down
 
@@ -33,6 +36,24 @@ cdef int64_t lease_from_grant(const settings_t* s, int64_t grant_ns) noexcept no
     return lease if lease > 0 else 0
 
 
+cdef bint both_may_drive(const settings_t* s) noexcept nogil:
+    """A pair without a third vote whose nodes may each drive a group while the other drives another."""
+    cdef int exclusive = 0
+    cdef int g
+    for g in range(s.group_count):
+        exclusive += s.group[g].exclusive
+    return exclusive > 1 and s.pair_of_two
+
+
+cdef int64_t sharing_lease(const settings_t* s, int link) noexcept nogil:
+    """T_L with which the survivor of two that both drive knows itself alone before its authority ends (M6).
+
+    It is alone two and a half beats after the peer's last frame, and one that drives beats by itself: its last frame may
+    answer a stamp that is a whole beat older. (One that stands by only answers.)
+    """
+    return s.link[link].beat_ns * 7 // 2 + s.link[link].rtt_ns + s.late_ns
+
+
 cdef int64_t base_lease(const settings_t* s, int link) noexcept nogil:
     """T_L of a link without loss: missed beats, and the other link's round trip once this one fell silent."""
     cdef int64_t period = s.link[link].beat_ns
@@ -44,6 +65,8 @@ cdef int64_t base_lease(const settings_t* s, int link) noexcept nogil:
             other = s.link[i].rtt_ns
     if other >= 0 and period + period // 2 + other + s.late_ns > lease:
         lease = period + period // 2 + other + s.late_ns
+    if both_may_drive(s) and sharing_lease(s, link) > lease:
+        lease = sharing_lease(s, link)
     return lease
 
 
@@ -95,15 +118,22 @@ cdef void derive(settings_t* s) noexcept nogil:
     """Everything that follows from the parameters: the fast link, beats, lengths, majority."""
     cdef int i
     cdef bint fastest
-    s.fast_link = 0
-    for i in range(1, s.link_count):
-        if s.link[i].period_ns < s.link[s.fast_link].period_ns:
+    cdef uint8_t everybody = <uint8_t>((1 << s.node_count) - 1)
+    s.fast_link = NO_LINK
+    s.own_links = 0
+    for i in range(s.link_count):
+        s.own_links |= <uint8_t>((s.link[i].nodes_mask >> s.self_node & 1) << i)
+        if s.link[i].nodes_mask != everybody:
+            continue                     # silence on it tells nothing of those it does not join
+        if s.fast_link == NO_LINK or s.link[i].period_ns < s.link[s.fast_link].period_ns:
             s.fast_link = <uint8_t>i
+    if s.fast_link == NO_LINK:
+        s.fast_link = 0
     derive_outputs(s)
     derive_voters(s)
     for i in range(s.link_count):
         # When a slower link is the one that counts, suspicion has sped it up.
-        fastest = s.link[i].period_ns == s.link[s.fast_link].period_ns
+        fastest = s.link[i].period_ns <= s.link[s.fast_link].period_ns
         s.link[i].beat_ns = s.link[i].period_ns if fastest else s.link[i].fast_period_ns
     s.shortest_lease_ns = 0
     for i in range(s.link_count):
@@ -156,7 +186,9 @@ def timing_terms(settings: Settings) -> list[Term]:
         terms.append(Term(i, "round_trip", _ms(s.link[i].rtt_ns), "one ask and its answer"))
         terms.append(Term(i, "decider_late", _ms(s.late_ns), "lateness of the decider"))
         extra = base - beats - s.link[i].rtt_ns - s.late_ns
-        if extra > 0:
+        if extra > 0 and both_may_drive(s) and base == sharing_lease(s, i):
+            terms.append(Term(i, "sharing", _ms(extra), "so that a node that drives too finds itself alone in time"))
+        elif extra > 0:
             terms.append(Term(i, "other_link", _ms(extra), "so that the next link can answer once this one is silent"))
         terms.append(Term(i, "whole_ms", _ms(s.link[i].lease_ns - base), "what rounding T_G up to whole ms adds"))
         terms.append(Term(i, "lease", _ms(s.link[i].lease_ns), "T_L: the holder acts this long on an answered frame"))

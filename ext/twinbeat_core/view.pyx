@@ -2,9 +2,12 @@
 from libc.stdint cimport int64_t
 
 from twinbeat_core.model cimport MAX_VOTERS, NO_NODE
+from twinbeat_core.candidates cimport may_drive
+from twinbeat_core.paths cimport joins
+from twinbeat_core.planned cimport failback_at, held_until
+from twinbeat_core.sending cimport version_spoken
 from twinbeat_core.silence cimport silence_of
 from twinbeat_core.state cimport core_t, group_t, path_t, peer_t
-from twinbeat_core.votes cimport authority
 
 from .model import Cause, State
 
@@ -37,11 +40,12 @@ cdef dict peer_view(const core_t* core, int node):
         "node": node, "known": bool(peer.known), "dead": bool(peer.dead), "incarnation": peer.incarnation,
         "silent_ms": ms(silence_of(core, node)), "heard": bool(peer.heard_ns), "flags": peer.flags,
         "proven_ms": ms(core.st.now_ns - peer.proven_ns) if peer.proven_ns else None,
-        "health": peer.health, "load": peer.load, "suspect": bool(peer.suspect), "silent": bool(peer.silent),
+        "version_max": peer.version_max, "health": peer.health, "load": peer.load, "suspect": bool(peer.suspect),
+        "silent": bool(peer.silent),
         "config_mismatch": bool(peer.mismatch), "version_mismatch": bool(peer.stranger), "grant_ms": peer.grant_ms,
         "rows": [{"state": State(peer.row[i].state).name, "vote": peer.row[i].vote, "epoch": peer.row[i].epoch}
                  for i in range(core.cfg.group_count)],
-        "paths": [path_view(core, &peer.path[i], i) for i in range(core.cfg.link_count)],
+        "paths": [path_view(core, &peer.path[i], i) for i in range(core.cfg.link_count) if joins(core, i, node)],
     }
 
 
@@ -52,6 +56,10 @@ cdef dict group_view(const core_t* core, int g):
     return {
         "group": g, "state": State(grp.state).name, "cause": Cause(grp.cause).name, "epoch": grp.epoch,
         "floor": grp.floor, "seen": grp.seen, "bars": grp.bars, "alone": bool(grp.alone),
+        "may_drive": bool(may_drive(core, g, core.cfg.self_node)), "changes": grp.changes,
+        "hold_down_ms": left(core, held_until(core, g)) if held_until(core, g) else 0.0,
+        "failback_in_ms": max(0.0, left(core, failback_at(core, g)) or 0.0) if failback_at(core, g) else None,
+        "preparing": None if grp.asked == NO_NODE else grp.asked,
         "since_ms": ms(core.st.now_ns - grp.since_ns), "authority_ms": left(core, grp.auth_until_ns),
         "promise": {"holder": holder, "epoch": grp.promise.epoch, "left_ms": left(core, grp.promise.expiry_ns)},
         "votes": {i: left(core, grp.vote[i].until_ns) for i in range(MAX_VOTERS)
@@ -64,7 +72,8 @@ cdef dict view_of(const core_t* core):
     return {
         "now_ns": core.st.now_ns, "node": core.cfg.self_node, "incarnation": core.st.incarnation,
         "started_ms": ms(core.st.now_ns - core.st.started_ns), "ceiling": core.st.ceiling,
-        "fit": bool(core.st.fit), "health": core.st.health, "load": core.st.load, "stopping": bool(core.st.stopping),
+        "version": version_spoken(core), "fit": bool(core.st.fit), "health": core.st.health, "load": core.st.load,
+        "stopping": bool(core.st.stopping),
         "self_frames": core.st.self_frames, "illegal": core.st.illegal, "grant_max_ms": ms(core.cfg.grant_max_ns),
         "deadline_ms": left(core, core.st.deadline_ns),
         "groups": [group_view(core, i) for i in range(core.cfg.group_count)],

@@ -194,7 +194,7 @@ cdef void hear_rows(core_t* core, const frame_t* frame, bint proven) noexcept no
                 grp.far = row.epoch
         elif row.epoch > grp.seen:
             grp.seen = row.epoch
-        if not proven:
+        if not proven or not core.cfg.group[g].exclusive:
             continue
         if asks(row, node):
             if is_voter(core) and grant_ns > 0 and (hears or by_word(core, g)):

@@ -37,7 +37,7 @@ def _check_fits(frame) -> None:
         for name, value, highest in zip(Echo._fields, echo, (7, 255, 0xffff, 0xffffffff, (1 << 48) - 1), strict=True):
             _fits(f"echo {name}", value, highest)
     for row in frame.rows:
-        for name, value, highest in zip(Row._fields, row, (5, 15, 15, 0xffffffff), strict=True):
+        for name, value, highest in zip(Row._fields, row, (5, 15, 15, 0xffffffff, 15), strict=True):
             _fits(f"row {name}", value, highest)
 
 
@@ -62,6 +62,7 @@ cdef int frame_to_c(object frame, frame_t* c) except -1:
         c.echo[i].incarnation, c.echo[i].stamp = echo.incarnation, echo.stamp
     for i, row in enumerate(frame.rows):
         c.row[i].state, c.row[i].vote, c.row[i].flags, c.row[i].epoch = row.state, row.vote, row.flags, row.epoch
+        c.row[i].prepare = row.prepare
     return 0
 
 
@@ -72,7 +73,7 @@ cdef object frame_from_c(const frame_t* c):
         incarnation=c.incarnation, sync_position=c.sync_position, stamp=c.stamp,
         echoes=tuple(Echo(c.echo[i].node, c.echo[i].hears, c.echo[i].grant_ms, c.echo[i].incarnation, c.echo[i].stamp)
                      for i in range(c.echo_count)),
-        rows=tuple(Row(c.row[i].state, c.row[i].vote, c.row[i].flags, c.row[i].epoch) for i in range(c.row_count)),
+        rows=tuple(Row(c.row[i].state, c.row[i].vote, c.row[i].flags, c.row[i].epoch, c.row[i].prepare) for i in range(c.row_count)),
     )
 
 

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memset
 
 from twinbeat_core.model cimport FRAME_DEATH, LINK_SERIAL, LINK_UDP, NO_NODE, OUT, ROW_DROPPED, frame_t
-from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, WIRE_VERSION_NOW, serial_wrap, wire_encode
+from twinbeat_core.codec cimport MAX_FRAME, MAX_WIRE, WIRE_VERSION_NOW, WIRE_VERSION_OLDEST, serial_wrap, wire_encode
 from twinbeat_core.votewire cimport VOTE_ASK_BYTES, VOTE_ASK_HEAD, VOTE_DEATH, vote_put_head, vote_put_row
 from twinbeat_rt.shared cimport ARGV_WORDS, LEVEL_OFF, LINK_VOTER, PORTS, VOTER_PORT, gate_t, notice_link_t, output_t
 from twinbeat_rt.sysapi cimport EAGAIN, RT_NEVER, rt_load, rt_now, rt_send_to, rt_spawn, rt_write
@@ -69,7 +69,7 @@ cdef void fill(gate_t* g, frame_t* frame) noexcept nogil:
     cdef int i
     memset(frame, 0, sizeof(frame_t))
     frame.kind = FRAME_DEATH
-    frame.version = WIRE_VERSION_NOW
+    frame.version = WIRE_VERSION_OLDEST        # the gate does not know what the peer speaks
     frame.version_max = WIRE_VERSION_NOW
     frame.source = g.self_node
     frame.pair_id = g.pair_id

@@ -56,14 +56,21 @@ def parameters_of(CoreSettings settings not None) -> Settings:
     links = tuple(LinkSettings(
         kind=s.link[i].kind, period_ms=s.link[i].period_ns / 1e6, missed=s.link[i].missed,
         fast_period_ms=s.link[i].fast_period_ns / 1e6, rtt_ms=s.link[i].rtt_ns / 1e6,
-        reask_ms=s.link[i].reask_ns / 1e6) for i in range(s.link_count))
+        reask_ms=s.link[i].reask_ns / 1e6,
+        nodes=tuple(n for n in range(s.node_count) if (s.link[i].nodes_mask >> n) & 1)) for i in range(s.link_count))
     groups = tuple(GroupSettings(
         lone=s.group[g].lone, rank=tuple(s.group[g].rank[i] for i in range(s.node_count)),
         release_ms=s.group[g].release_ns / 1e6, make_ms=s.group[g].make_ns / 1e6,
-        exclusive=bool(s.group[g].exclusive)) for g in range(s.group_count))
+        exclusive=bool(s.group[g].exclusive), gated=bool(s.group[g].gated), balance=bool(s.group[g].balance),
+        drivers=tuple(i for i in range(s.node_count) if (s.group[g].drivers_mask >> i) & 1),
+        failback_ms=s.group[g].failback_ns / 1e6 if s.group[g].failback_ns >= 0 else None,
+        hold_down_ms=s.group[g].hold_down_ns / 1e6, hold_down_max_ms=s.group[g].hold_down_max_ns / 1e6,
+        prepare_ms=s.group[g].prepare_ns / 1e6) for g in range(s.group_count))
     return Settings(
         node_count=s.node_count, self_node=s.self_node, links=links, groups=groups, pair_id=s.pair_id,
         config_digest=s.config_digest, voters=tuple(i for i in range(MAX_NODES) if (s.voter_mask >> i) & 1),
         third_voter=bool(s.third_voter), drift_ppm=s.drift_ppm, check_ms=s.check_ns / 1e6, late_ms=s.late_ns / 1e6,
         lost_asks=0, mistake_exp=s.mistake_exp, lonely_start_ms=s.lonely_start_ns / 1e6,
-        stagger_ms=s.stagger_ns / 1e6, epoch_block=s.epoch_block, grant_max_ms=s.grant_max_ns / 1e6)
+        stagger_ms=s.stagger_ns / 1e6, epoch_block=s.epoch_block, grant_max_ms=s.grant_max_ns / 1e6,
+        load_gap_percent=s.load_gap, load_hold_ms=s.load_hold_ns / 1e6, move_gap_ms=s.move_gap_ns / 1e6,
+        wire_version_max=s.wire_version)

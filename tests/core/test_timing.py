@@ -180,7 +180,8 @@ def test_terms_add_up(parameters: Settings) -> None:
     terms = timing_terms(parameters)
     for i in range(len(parameters.links)):
         term = {t.name: to_ns(t.ms) for t in terms if t.link == i}
-        lease_parts = term["beats"] + term["round_trip"] + term["decider_late"] + term.get("other_link", 0)
+        lease_parts = term["beats"] + term["round_trip"] + term["decider_late"]
+        lease_parts += term.get("other_link", 0) + term.get("sharing", 0)
         assert lease_parts <= term["lease"] == to_ns(core.lease_ms(i))
         # Rounding the promise up to whole milliseconds is given back to the lease.
         assert term["lease"] - lease_parts <= MILLION + 4

@@ -21,10 +21,11 @@ MAX_FRAME = 530
 u8, u16, u32 = st.integers(0, 255), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 u48 = st.integers(0, (1 << 48) - 1)
 echoes = st.builds(Echo, st.integers(0, 7), u8, u16, u32, u48)
-rows = st.builds(Row, st.integers(0, 5), st.sampled_from([*range(9), 15]), st.integers(0, 15), u32)
+rows = st.builds(Row, st.integers(0, 5), st.sampled_from([*range(9), 15]), st.integers(0, 15), u32, st.integers(0, 15))
 frames = st.builds(
     Frame, source=st.integers(0, 7), incarnation=u32, stamp=u48, pair_id=st.just(PAIR), kind=st.integers(0, 1),
-    flags=u8, link_seq=u8, health=u8, load=u8, config_digest=u16, sync_position=u32, version=st.just(WIRE_VERSION),
+    flags=u8, link_seq=u8, health=u8, load=u8, config_digest=u16, sync_position=u32,
+    version=st.sampled_from([1, WIRE_VERSION]),
     version_max=st.integers(0, 15), echoes=st.lists(echoes, max_size=8).map(tuple),
     rows=st.lists(rows, max_size=64).map(tuple),
 )
@@ -61,11 +62,11 @@ def test_encode_and_decode_give_the_frame_back(frame: Frame) -> None:
 def test_layout_is_the_one_written_down() -> None:
     frame = Frame(source=2, incarnation=0x01020304, stamp=0x0A0B0C0D0E0F, pair_id=7, kind=1, flags=5, link_seq=9,
                   health=80, load=33, config_digest=0x1234, sync_position=0xCAFEBABE, version_max=3,
-                  echoes=(Echo(4, 3, 37, 0x11223344, 0x665544332211),), rows=(Row(3, 15, 6, 0x10203040),))
-    head = struct.pack("<BBBBHI", 0x31, 0x21, 5, 9, 7, 0x01020304) + (0x0A0B0C0D0E0F).to_bytes(6, "little")
+                  echoes=(Echo(4, 3, 37, 0x11223344, 0x665544332211),), rows=(Row(3, 15, 6, 0x10203040, 2),))
+    head = struct.pack("<BBBBHI", 0x32, 0x21, 5, 9, 7, 0x01020304) + (0x0A0B0C0D0E0F).to_bytes(6, "little")
     head += struct.pack("<BBHIBB", 80, 33, 0x1234, 0xCAFEBABE, 1, 1)
     echo = struct.pack("<BBHI", 4, 3, 37, 0x11223344) + bytes([0x11, 0x22, 0x33, 0x44, 0x55, 0x66])
-    row = struct.pack("<BBI", 3 | 15 << 4, 6, 0x10203040)
+    row = struct.pack("<BBI", 3 | 15 << 4, 6 | 2 << 4, 0x10203040)
     assert encode(frame, KEY) == signed(head + echo + row)
 
 
@@ -135,7 +136,7 @@ def test_wrong_key_and_wrong_pair_are_told_apart() -> None:
     assert code_of(data, pair=8) == WireCode.WIRE_OTHER_PAIR
 
 
-@pytest.mark.parametrize("version", [0, 2, 15])
+@pytest.mark.parametrize("version", [0, 3, 15])
 def test_other_version_with_the_right_tag_is_known_as_one_of_this_pair(version: int) -> None:
     body = encode(plain()._replace(version=version), KEY)[:-8]
     assert code_of(signed(body)) == WireCode.WIRE_UNKNOWN_VERSION

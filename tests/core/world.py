@@ -28,11 +28,13 @@ MQTT = LinkSettings(kind=LinkKind.LINK_MQTT, period_ms=100, fast_period_ms=20, r
 
 
 def settings(node: int, *, nodes: int = 2, links: tuple[LinkSettings, ...] = (SERIAL, MQTT), groups: int = 1,
-             lone: Lone = Lone.LONE_TAKEOVER, release_ms: float = 0.0, **more: object) -> Settings:
+             lone: Lone = Lone.LONE_TAKEOVER, release_ms: float = 0.0, group: dict[str, object] | None = None,
+             **more: object) -> Settings:
     ranks = tuple(range(nodes))
     return Settings(
         node_count=nodes, self_node=node, links=links, pair_id=7, config_digest=1, voters=ranks,
-        groups=tuple(GroupSettings(lone=lone, rank=ranks, release_ms=release_ms) for _ in range(groups)),
+        groups=tuple(GroupSettings(lone=lone, rank=ranks, release_ms=release_ms, **(group or {}))  # type: ignore[arg-type]
+                     for _ in range(groups)),
         **more,  # type: ignore[arg-type]
     )
 

@@ -97,14 +97,18 @@ def test_world_line_gives_every_field() -> None:
     line = ("world pair nodes=3 links=udp,mqtt groups=2 lone=hold voter=yes gated=yes third-period=30ms "
             "third-rtt=5ms third-reask=4ms third-way=3ms third-abstain=1s third-hears-gates=no "
             "release=12ms make=1.5ms hold=0ms "
-            "drift=500ppm lonely=1s grant-max=600ms stagger=30ms gate-late=1ms worst=yes seed=77")
+            "drift=500ppm lonely=1s grant-max=600ms stagger=30ms gate-late=1ms worst=yes "
+            "spare=yes shared=1 failback=2s hold-down=30ms hold-down-max=90ms prepare=7ms load-gap=25 load-hold=40ms "
+            "move-gap=6ms seed=77")
     scenario = one(f"pins: x\n{line}\nstart all\nrun 1s\n")
     assert scenario.seed == 77
     assert scenario.shape == Shape(
         nodes=3, links=("udp", "mqtt"), groups=2, lone="hold", voter=True, gated=True, third_period_ms=30.0,
         third_rtt_ms=5.0, third_reask_ms=4.0, third_way_ms=3.0, third_abstain_ms=1000.0,
         third_hears_gates=False, release_ms=12.0, make_ms=1.5, hold_ms=0.0,
-        drift_ppm=500.0, lonely_ms=1000.0, grant_max_ms=600.0, stagger_ms=30.0, gate_late_ms=1.0, worst=True)
+        drift_ppm=500.0, lonely_ms=1000.0, grant_max_ms=600.0, stagger_ms=30.0, gate_late_ms=1.0, worst=True, spare=True, shared=1,
+        failback_ms=2000.0, hold_down_ms=30.0, hold_down_max_ms=90.0, prepare_ms=7.0, load_gap=25, load_hold_ms=40.0,
+        move_gap_ms=6.0)
     assert set(line.replace("=", " ").split()) >= set(FIELDS)
 
 
@@ -153,7 +157,7 @@ def test_run_bound_ends_when_all_must_have_settled() -> None:
     (HEAD + "heal all a->b\nrun 2s", "3:10", "expected the end of the line"),
     (HEAD + "replay a x frames old over serial to b\nrun 2s", "3:10", "is no number of frames"),
     ("pins: x\nworld pairr\nrun 2s", "2:7", 'did you mean "pair"?'),
-    ("pins: x\nworld\nrun 2s", "2:1", "expected pair, hold, three, voter, gated, witness or solo"),
+    ("pins: x\nworld\nrun 2s", "2:1", "expected pair, hold, three, voter, gated, witness, hothot, spare, overlap or solo"),
     ("pins: x\nworld pair relase=2ms\nrun 2s", "2:12", '"relase" is no field of a world; did you mean "release"?'),
     ("pins: x\nworld pair release=2\nrun 2s", "2:20", "has no unit"),
     ("pins: x\nworld pair release\nrun 2s", "2:12", "has no value"),

@@ -10,8 +10,9 @@ from twinbeat.config import core_settings, load_config
 from twinbeat.config_rules_voter import round_ms
 from twinbeat.errors import ConfigError, UsageError
 from twinbeat.sim.engine import Engine
-from twinbeat.sim.verify_world import Subject, config_subjects, named_subject, variants
+from twinbeat.sim.verify_world import Subject, config_subjects, named_subject, still, variants
 from twinbeat.wire_load import frame_ms
+from twinbeat_core.settings import Settings
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "example.toml"
 TIMING = "[timing]\nrealtime = true\ncheck_ms = 4\n"
@@ -32,6 +33,11 @@ def example(*changes: tuple[str, str]) -> str:
     return TIMING + text
 
 
+def stilled(settings: Settings) -> Settings:
+    """Settings whose groups move for faults and commands alone."""
+    return replace(settings, groups=tuple(map(still, settings.groups)))
+
+
 def test_links_are_as_slow_as_the_timing_counts_with(tmp_path: Path) -> None:
     (subject,) = subjects(tmp_path, example())
     serial, udp, mqtt = subject.spec.links
@@ -44,7 +50,7 @@ def test_links_are_as_slow_as_the_timing_counts_with(tmp_path: Path) -> None:
 
 def test_settings_are_those_of_check_for_each_node(tmp_path: Path) -> None:
     (subject,) = subjects(tmp_path, example())
-    mine = core_settings(load_config(tmp_path / "twinbeat.toml", "gw-a"))
+    mine = stilled(core_settings(load_config(tmp_path / "twinbeat.toml", "gw-a")))
     assert subject.spec.settings == (mine, replace(mine, self_node=1))
     assert subject.spec.gate_late_us == 4000
     assert subject.spec.nodes_named == ("gw-a", "gw-b")
@@ -110,7 +116,7 @@ def test_a_third_voter_is_as_far_away_as_the_timing_counts_with(
     tmp_path: Path, table: str, way_us: tuple[int, int], abstains_ms: int, hears: bool
 ) -> None:
     (subject,) = subjects(tmp_path, with_third(table))
-    mine = core_settings(load_config(tmp_path / "twinbeat.toml", "gw-a"))
+    mine = stilled(core_settings(load_config(tmp_path / "twinbeat.toml", "gw-a")))
     spec = subject.spec
     assert subject.third_voter and not subject.gated and not subject.alone_decides
     assert spec.settings == (mine, replace(mine, self_node=1))
@@ -162,3 +168,38 @@ def test_named_worlds(name: str, nodes: int, alone: bool, holds: bool, third: bo
 def test_an_unknown_world_names_the_nearest() -> None:
     with pytest.raises(UsageError, match='unknown world "vter"; did you mean "voter"'):
         named_subject("vter")
+
+
+DOCS = EXAMPLE.parent
+
+
+def test_shards_move_for_faults_alone_and_overlap_is_left_out(tmp_path: Path) -> None:
+    (subject,) = subjects(tmp_path, TIMING + (DOCS / "example-hot-hot.toml").read_text())
+    assert subject.title == "hall-3 (without horn)"
+    assert subject.spec.groups_named == tuple(f"poll.{shard}" for shard in range(8))
+    assert subject.groups == tuple(range(8))
+    homes = [subject.order(group)[0] for group in subject.groups]
+    assert sorted(homes) == [0, 0, 0, 0, 1, 1, 1, 1]
+    for settings in subject.spec.settings:
+        assert settings.load_gap_percent == 0
+        assert {(group.exclusive, group.failback_ms, group.hold_down_ms, group.balance, group.prepare_ms)
+                for group in settings.groups} == {(True, None, 0.0, False, 0.0)}
+
+
+def test_three_nodes_have_a_subject_for_each_set_of_drivers(tmp_path: Path) -> None:
+    found = subjects(tmp_path, TIMING + (DOCS / "example-hot-spare.toml").read_text())
+    assert [subject.title for subject in found] == [
+        f"line-2, group {name} (without cross)" for name in ("press", "saw", "lights")
+    ]
+    assert [subject.order(subject.groups[0]) for subject in found] == [[0, 2, 1], [1, 2, 0], [0, 1, 2]]
+    for subject in found:
+        assert (subject.nodes, subject.alone_decides, subject.holds, subject.has_crosslink) == (3, False, False, True)
+        assert subject.spec.links_named == ("direct", "plant")
+        assert len(subject.spec.links) == len(subject.spec.settings[0].links) == 2
+        assert [settings.self_node for settings in subject.spec.settings] == [0, 1, 2]
+
+
+def test_overlap_alone_is_nothing_to_verify(tmp_path: Path) -> None:
+    text = example(('mode = "hot-warm" ', 'mode = "hot-hot"\noverlap = true '), ('prefer = ["gw-a", "gw-b"]', ""))
+    with pytest.raises(ConfigError, match="every group has overlap = true"):
+        subjects(tmp_path, text)

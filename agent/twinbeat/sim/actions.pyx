@@ -1,8 +1,8 @@
 """What can be done to a world, and how it ends: the verbs of spec.Verb."""
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
 
 from twinbeat_core.model cimport (
-    CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_OUT, EV_COMMAND, EV_HEALTH, EV_LATE, EV_LINK, EV_OUTPUT, EV_SYNC,
+    CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_MOVE, CMD_OUT, EV_COMMAND, EV_HEALTH, EV_LATE, EV_LINK, EV_OUTPUT, EV_SYNC,
     LATE_CANARY, LATE_DECIDER, NO_NODE, OUTPUT_FAILED, OUTPUT_OFF,
 )
 from twinbeat.sim.carriers cimport cond_clear, replay_past, weigh_links
@@ -18,6 +18,7 @@ from twinbeat.sim.world cimport (
 
 from twinbeat.sim.spec import LogKind, Verb as V
 
+cdef int64_t AGES_NS = <int64_t>1 << 61
 cdef int LOG_ACTION = LogKind.ACTION
 cdef int LOG_VOTER = LogKind.DIED
 cdef int START = V.START, KILL = V.KILL, POWER = V.POWER, RESTART = V.RESTART, STALL = V.STALL, FREEZE = V.FREEZE
@@ -27,6 +28,7 @@ cdef int CUT = V.CUT, HEAL = V.HEAL, LOSS = V.LOSS, DELAY = V.DELAY, JITTER = V.
 cdef int REORDER = V.REORDER, CORRUPT = V.CORRUPT, CLOG = V.CLOG, REPLAY = V.REPLAY, HINT = V.HINT
 cdef int DROP = V.DROP, STICK = V.STICK, UNSTICK = V.UNSTICK, FAIL = V.FAIL
 cdef int HANDOVER = V.HANDOVER, OUT = V.OUT, IN = V.IN, STOP = V.STOP, HEALTH = V.HEALTH, SYNC = V.SYNC, CLEAR = V.CLEAR
+cdef int LOAD = V.LOAD, MOVE = V.MOVE, PREPARE = V.PREPARE
 cdef int VOTER_KILL = V.VOTER_KILL, VOTER_RESTART = V.VOTER_RESTART, VOTER_CUT = V.VOTER_CUT
 cdef int VOTER_HEAL = V.VOTER_HEAL, VOTER_DELAY = V.VOTER_DELAY, HEAL_ALL = V.HEAL_ALL
 
@@ -104,6 +106,11 @@ cdef void set_rate(world_t* w, int i, int64_t ppb) noexcept nogil:
             n.gate[g].deadline = true_of(&n.clock, n.core.st.group[g].drive_until_ns)
 
 
+cdef void tell_health(world_t* w, int i) noexcept nogil:
+    n = &w.node[i]
+    give_event(w, i, EV_HEALTH, n.fit, 0, 0, 100 if n.fit else 0, n.load)
+
+
 cdef void begin_node(world_t* w, int i, const action_t* a) noexcept nogil:
     cdef int late
     if a.verb == START:
@@ -140,7 +147,12 @@ cdef void begin_node(world_t* w, int i, const action_t* a) noexcept nogil:
         node_leave(w, i)
     elif a.verb == HEALTH:
         w.node[i].fit = a.value != 0
-        give_event(w, i, EV_HEALTH, a.value != 0, 0, 0, 100 if a.value else 0, 0)
+        tell_health(w, i)
+    elif a.verb == LOAD:
+        w.node[i].load = <uint8_t>a.value
+        tell_health(w, i)
+    elif a.verb == PREPARE:
+        w.node[i].unprepared = a.value == 0
     elif a.verb == SYNC:
         w.node[i].behind = a.value < 0
         give_event(w, i, EV_SYNC, a.value >= 0, 0, 0, a.value if a.value >= 0 else 0, 0)
@@ -160,7 +172,12 @@ cdef void end_node(world_t* w, int i, const action_t* a) noexcept nogil:
         w.node[i].disk_ns = 0
     elif a.verb == HEALTH:
         w.node[i].fit = a.value == 0
-        give_event(w, i, EV_HEALTH, a.value == 0, 0, 0, 0 if a.value else 100, 0)
+        tell_health(w, i)
+    elif a.verb == LOAD:
+        w.node[i].load = 0
+        tell_health(w, i)
+    elif a.verb == PREPARE:
+        w.node[i].unprepared = a.value != 0
     elif a.verb == SYNC:
         w.node[i].behind = 0
         give_event(w, i, EV_SYNC, 1, 0, 0, a.value if a.value >= 0 else 0, 0)
@@ -189,6 +206,8 @@ cdef void on_group(world_t* w, int i, int g, const action_t* a, bint undo) noexc
         clear(w, i, g)
     elif a.verb == HANDOVER and not undo:
         give_event(w, i, EV_COMMAND, CMD_HANDOVER, g, a.peer if a.peer >= 0 else NO_NODE, 0, 0)
+    elif a.verb == MOVE and not undo:
+        give_event(w, i, EV_COMMAND, CMD_MOVE, g, a.peer if a.peer >= 0 else NO_NODE, 0, 0)
     elif a.verb == OUT and not undo:
         give_event(w, i, EV_COMMAND, CMD_OUT, g, NO_NODE, 0, 0)
     elif a.verb == IN or a.verb == OUT:
@@ -250,7 +269,8 @@ cdef void heal_all(world_t* w) noexcept nogil:
         if not w.node[i].alive or w.node[i].core.st.stopping:
             node_end(w, i, 2)
             node_start(w, i, False)
-        give_event(w, i, EV_HEALTH, 1, 0, 0, 100, 0)
+        w.node[i].fit, w.node[i].load, w.node[i].unprepared = 1, 0, 0
+        tell_health(w, i)
         give_event(w, i, EV_SYNC, 1, 0, 0, 1, 0)
         for g in range(w.groups):
             give_event(w, i, EV_COMMAND, CMD_IN, g, NO_NODE, 0, 0)
@@ -272,7 +292,7 @@ cdef void apply(world_t* w, const action_t* a, bint undo) noexcept nogil:
         for i in range(w.nodes):
             if a.node != EVERY and a.node != i:
                 continue
-            if (DROP <= a.verb <= IN) or a.verb == CLEAR:
+            if (DROP <= a.verb <= IN) or a.verb == CLEAR or a.verb == MOVE:
                 for g in range(w.groups):
                     if a.group == EVERY or a.group == g:
                         on_group(w, i, g, a, undo)
@@ -282,10 +302,33 @@ cdef void apply(world_t* w, const action_t* a, bint undo) noexcept nogil:
                 begin_node(w, i, a)
 
 
+cdef inline bint planned(int verb) noexcept nogil:
+    """What an operator or a figure asks of a node: no fault of its."""
+    return HANDOVER <= verb <= IN or HEALTH <= verb <= PREPARE
+
+
+cdef void note_upset(world_t* w, const action_t* a) noexcept nogil:
+    """What is not as it should be, and until when (rule DISTURBED). A node's death or standstill is its own affair."""
+    cdef bint at_once = a.verb == START or a.verb == RESTART or a.verb == RESUME or a.verb == HEAL_ALL
+    cdef int64_t until = w.now if at_once else w.now + a.lasts if a.lasts else AGES_NS
+    cdef int i
+    if w.searching or planned(a.verb):
+        return
+    if a.verb == HEAL_ALL or (until > w.links_at and a.verb > RESUME):
+        w.links_at = until
+    if a.verb > RESUME and a.verb != HEAL_ALL:
+        return
+    for i in range(w.nodes):
+        if a.verb == HEAL_ALL or a.node == EVERY or a.node == i:
+            w.node[i].was_well = w.node[i].upset_at + 2 * w.node[i].core.cfg.longest_ns <= w.now
+            w.node[i].upset_at = until if at_once or until > w.node[i].upset_at else w.node[i].upset_at
+
+
 cdef void do_action(world_t* w, int number) noexcept nogil:
     cdef const action_t* a = &w.action[number]
     cdef item_t* item
     w.done = number
+    note_upset(w, a)
     note(w, LOG_ACTION, a.node, a.group, a.link, number, 1, 0, 0)
     apply(w, a, False)
     if a.lasts > 0 and a.verb != HEAL_ALL:

@@ -17,7 +17,7 @@ from twinbeat.sim.worlds import Shape, shape
 T = TypeVar("T")
 BLOCK = 16
 """Runs whose seeds agree but for their last four bits share a world."""
-WORLD_NAMES = ("pair", "hold", "three", "voter", "gated", "witness")
+WORLD_NAMES = ("pair", "hold", "three", "voter", "gated", "witness", "hothot", "spare", "overlap")
 PROFILES = {
     "single": "one fault after the other, each healed before the next",
     "double": "two documented faults at a time, then healed",
@@ -39,6 +39,9 @@ FALLS_AFTER_MS = (-1.0, -1.0, -1.0, 0.0, 2.0)
 DRIFT_PPM = (0.0, 100.0, 500.0, 1000.0, 1000.0)
 GATE_LATE_MS = (0.0, 0.5, 4.9, 4.9)
 LONELY_MS = (300.0, 600.0, 2000.0, 2000.0)
+SHARING = ("hothot", "spare", "overlap")
+PREPARE_MS = (0.0, 20.0, 60.0)
+LOAD_GAPS = (0, 30, 30)
 LENGTHS_MS = (1, 2, 5, 5, 10, 20, 20, 40, 80, 80, 150, 200, 500, 500, 1500, 3000)
 PAUSES_MS = (1, 5, 20, 60, 150, 400, 900)
 
@@ -71,8 +74,14 @@ def draw_shape(world: str, seed: int) -> Shape:
     """The fields of the world of this seed's block, all within what is promised: drift, lateness of the gate."""
     rng = chance(seed // BLOCK, world)
     groups = 1 + max(0, rng.below(5) - 2)
+    more: dict[str, object] = {}
+    if world in SHARING:
+        groups += 1                      # one alone shares nothing
+    if world == "hothot":
+        more = {"prepare_ms": pick(rng, PREPARE_MS), "load_gap": pick(rng, LOAD_GAPS)}
     return shape(
         world,
+        **more,
         links=pick(rng, LINKS),
         groups=groups,
         release_ms=pick(rng, RELEASE_MS),
@@ -94,7 +103,9 @@ class Ground:
         settings = of.spec().settings[0]
         core = settings.compile()
         longest_ms = max(core.grant_max_ms, core.third_grant_ms)
+        planned_ms = of.failback_ms + of.hold_down_max_ms + of.groups * (of.move_gap_ms + of.prepare_ms)
         self.settle_ns = round((2 * longest_ms + of.release_ms + of.make_ms + 300) * MS)
+        self.settle_ns += round(planned_ms * MS) if of.planned else 0
         self.faults: tuple[Fault, ...] = faults_of(of, profile)
 
     def draw(self, seed: int, heal_ns: int) -> Schedule:

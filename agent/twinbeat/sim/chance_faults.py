@@ -206,6 +206,26 @@ def fail(d: Draw, at: int, lasts: int) -> int:
     return at + lasts + 5 * MS
 
 
+def load(d: Draw, at: int, lasts: int) -> int:
+    """A node is busy for a while."""
+    return d.lasting(at, lasts + 200 * MS, Verb.LOAD, d.node(), value=d.rng.below(101))
+
+
+def move(d: Draw, at: int, lasts: int) -> int:
+    """A handover is proposed, to a named node or to the best."""
+    node = d.node()
+    d.add(at, Verb.MOVE, node, ALL if d.rng.below(2) else d.other(node), group=d.group())
+    return at + 50 * MS
+
+
+def unprepared(d: Draw, at: int, lasts: int) -> int:
+    """What a node must prepare fails for a while, and its group is handed to it."""
+    node = d.node()
+    d.add(at, Verb.PREPARE, node, value=0, lasts=lasts)
+    d.add(at + d.rng.below(10 * MS), Verb.HANDOVER, d.other(node), node, group=d.group(), begins=False)
+    return at + lasts
+
+
 def handover(d: Draw, at: int, lasts: int) -> int:
     """An operator asks for a handover, to a named node or to the best."""
     node = d.node()
@@ -261,6 +281,8 @@ NODE_FAULTS = (
 )
 OPERATOR = (Fault("handover", handover), Fault("out of service", out), Fault("stop", stop),
             Fault("unfit", unfit), Fault("behind", behind))
+PLANNED = (Fault("load", load), Fault("load", load), Fault("proposal", move), Fault("unprepared", unprepared))
+"""Where groups move by themselves."""
 WHOLE_LINK = (
     Fault("delay", slower(Verb.DELAY)), Fault("jitter", slower(Verb.JITTER)),
     Fault("duplicates", share(Verb.DUPLICATE)), Fault("reordering", share(Verb.REORDER)),
@@ -294,6 +316,8 @@ def faults_of(shape: Shape, profile: str) -> tuple[Fault, ...]:
         found += VOTER_FAULTS
     if shape.hold_ms >= 0:
         found += FALLS
+    if shape.planned:
+        found += PLANNED
     if profile == "wild":
         # What is excused excuses the rest of its run in part: rare, or most of the runs would prove little.
         return (found + CUT_OFF + WILD_ONLY) * 3 + EXCUSED

@@ -11,14 +11,14 @@ from twinbeat.sim.carriers cimport weigh_links
 from twinbeat.sim.endings cimport look_to_leave, notice
 from twinbeat.sim.gates cimport contact_due, gate_drop, gate_due, hold_over
 from twinbeat.sim.judge cimport judge_end
-from twinbeat.sim.nodes cimport notice_late, reach, wake
+from twinbeat.sim.nodes cimport notice_late, prepared, reach, wake
 from twinbeat.sim.selector cimport select_due
 from twinbeat.sim.things cimport pop, things_clear, things_init
 from twinbeat.sim.voter cimport voter_hear_ask, voter_hear_death, voter_hear_return
 from twinbeat.sim.world cimport (
     IT_ASK, IT_CONTACT, IT_FRAME, IT_GATE, IT_GATE_DROP, IT_HOLD, IT_LATE, IT_LEAVE, IT_NOTICE, IT_PERSISTED,
-    IT_RETURN, IT_SELECT, IT_TOLD, IT_UNDO, IT_VOTE, IT_VOTER_NOTICE, MAX_GROUPS, action_t, item_t, node_t, rng_below,
-    rng_next, world_t,
+    IT_PREPARED, IT_RETURN, IT_SELECT, IT_TOLD, IT_UNDO, IT_VOTE, IT_VOTER_NOTICE, MAX_GROUPS, action_t, item_t,
+    node_t, rng_below, rng_next, world_t,
 )
 
 from twinbeat.sim.spec import Excuse, Gap, LogEntry, LogKind, Rule, RunResult, Violation
@@ -91,6 +91,8 @@ cdef void handle(world_t* w, const item_t* item) noexcept nogil:
         notice_late(w, item)
     elif item.kind == IT_SELECT:
         select_due(w, item)
+    elif item.kind == IT_PREPARED:
+        prepared(w, item)
 
 
 cdef bint advance(world_t* w, long long until) noexcept nogil:
@@ -167,6 +169,7 @@ cdef class Engine:
         w.p.voter_abstain = spec.voter_abstain_ms * 1000000 or w.p.voter_grant
         w.p.voter_hears_gates = spec.voter_hears_gates
         w.p.gated = first.c.group[0].gated
+        w.p.prepare_least, w.p.prepare_most = spec.prepare_us[0] * 1000, spec.prepare_us[1] * 1000
         w.p.select_make, w.p.select_release = spec.select_us[0] * 1000, spec.select_us[1] * 1000
         w.p.bound = self.bound_of(first)
 
@@ -185,9 +188,14 @@ cdef class Engine:
             released = max(released, s.c.group[i].release_ns + s.c.group[i].make_ns)
         if self.w.p.gated:
             released += self.w.p.select_make + self.w.p.select_release
+        planned = 0
+        for i in range(s.c.group_count):
+            planned = max(planned, s.c.group[i].failback_ns + s.c.group[i].hold_down_max_ns + s.c.group[i].prepare_ns)
+        if planned > 0:
+            planned += s.c.group_count * s.c.move_gap_ns + s.c.load_hold_ns * (s.c.load_gap > 0)
         longest = max(s.c.longest_ns, self.w.p.voter_abstain if s.c.third_voter else 0)
         return (2 * longest + (8 + s.c.node_count) * s.c.stagger_ns + 2 * slowest + released
-                + self.w.p.persist_most + s.c.check_ns)
+                + self.w.p.persist_most + s.c.check_ns + max(planned, 0))
 
     @property
     def bound_ns(self) -> int:
@@ -202,6 +210,7 @@ cdef class Engine:
         things_clear(w)
         w.rng.state = seed
         w.now, w.steps, w.disks_lost, w.clock_bad, w.broken = 0, 0, 0, 0, 0
+        w.links_at = 0
         w.impaired_at, w.impaired_end, w.healed, w.touched, w.done = -1, -1, -1, 0, -1
         w.found, w.found_more, w.gaps, w.gaps_more, w.logs, w.next_action = 0, 0, 0, 0, 0, 0
         memset(&w.cond, 0, sizeof(w.cond))
@@ -209,7 +218,7 @@ cdef class Engine:
         w.voter.exists = (<CoreSettings>self.settings[0]).c.third_voter
         w.voter.alive = w.voter.life = w.voter.exists
         for g in range(w.groups):
-            w.group[g].on_count, w.group[g].epoch = 0, 0
+            w.group[g].on_count, w.group[g].epoch, w.group[g].on_at = 0, 0, 0
             w.group[g].gap_since, w.group[g].gap_action, w.group[g].gap_before = 0, -1, -1
             w.voter.lease[g].holder, w.voter.select[g].closed, w.voter.select[g].goal = NO_NODE, NO_NODE, NO_NODE
         for i in range(w.nodes):
@@ -220,7 +229,7 @@ cdef class Engine:
             n.disk = 1               # it has run before, but drove nothing
             n.wake_at, n.thawed_at, n.disk_ns = AGES_NS, -1, 0
             n.clock.base_t, n.clock.base_l, n.clock.ppb = 0, (i + 1) * UPTIME_NS, w.p.ppb[i]
-            n.deaf, n.deafness = 0, 0
+            n.deaf, n.deafness, n.load, n.unprepared, n.upset_at, n.was_well = 0, 0, 0, 0, 0, 1
             n.voter_life, n.voter_at, n.voter_again = 0, 0, 0
             memset(&n.gate, 0, sizeof(n.gate))
             memset(&n.pledge, 0, sizeof(n.pledge))

@@ -2,10 +2,12 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
 
-from twinbeat_core.model cimport ACTIVE, LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE
+from twinbeat_core.model cimport (
+    ACTIVE, CAUSE_HIGHER_EPOCH, CAUSE_LAPSED, CAUSE_SELF_LATE, LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE, RELEASING,
+)
 from twinbeat_core.state cimport core_t, group_t, promise_t
 from twinbeat.sim.world cimport (
-    FROZEN, SIM_FOUND, SIM_GAPS, found_t, gap_t, lease_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
+    FROZEN, RUNS, SIM_FOUND, SIM_GAPS, found_t, gap_t, lease_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
 )
 
 from twinbeat.sim.spec import Excuse, LogKind, Rule
@@ -24,6 +26,7 @@ cdef int NO_DRIVER = Rule.NO_DRIVER
 cdef int TWO_AT_END = Rule.TWO_AT_END
 cdef int NOT_SETTLED = Rule.NOT_SETTLED
 cdef int LIMIT = Rule.LIMIT
+cdef int DISTURBED = Rule.DISTURBED
 cdef int EX_L3 = Excuse.L3
 cdef int EX_FROZEN = Excuse.FROZEN
 cdef int EX_CONTACT = Excuse.CONTACT
@@ -165,6 +168,7 @@ cdef void contact_on(world_t* w, int i, int g) noexcept nogil:
     w.node[i].gate[g].contact = 1
     w.touched = w.now
     w.group[g].on_count += 1
+    w.group[g].on_at = w.now
     note(w, LOG_OUTPUT, i, g, -1, 1, 0, 0, w.node[i].gate[g].epoch)
     if w.group[g].on_count == 1:
         end_gap(w, g, i)
@@ -231,7 +235,7 @@ cdef void judge_majority(world_t* w, int i, int g, int64_t deadline) noexcept no
     cdef int64_t needed = deadline + core.cfg.check_ns + (over if over > 0 else 0)
     cdef int count = 0
     cdef int v, excuse
-    if w.clock_bad or core.st.group[g].alone:
+    if w.clock_bad or core.st.group[g].alone or not core.cfg.group[g].exclusive:
         return
     for v in range(w.nodes):
         if (core.cfg.voter_mask >> v) & 1 and promise_outlasts(w, v, i, g, needed):
@@ -252,7 +256,7 @@ cdef void judge_drive(world_t* w, int i, int g, bint begins, int64_t deadline) n
     judge_majority(w, i, g, deadline)
     if epoch > n.disk:
         find(w, EPOCH_NOT_ON_DISK, 0, g, i, -1, 0, epoch)
-    if begins and epoch <= w.group[g].epoch:
+    if begins and epoch <= w.group[g].epoch and n.core.cfg.group[g].exclusive:
         find(w, EPOCH_NOT_RISING, excuse_epoch(w, g, i), g, i, -1, 0, epoch)
     elif epoch > w.group[g].epoch:
         w.group[g].epoch = epoch
@@ -316,6 +320,48 @@ cdef void judge_step(world_t* w, int i) noexcept nogil:
         find(w, EFFECTS_LOST, 0, -1, i, -1, 0, 0)
 
 
+cdef int drivers_wanted(const world_t* w, int g) noexcept nogil:
+    """How many must drive once all is well: one, or everybody that may."""
+    cdef const core_t* core = &w.node[0].core
+    cdef int i
+    cdef int count = 0
+    if core.cfg.group[g].exclusive:
+        return 1
+    for i in range(w.nodes):
+        count += (core.cfg.group[g].drivers_mask >> i) & 1
+    return count
+
+
+cdef bint well(const world_t* w, int i, int64_t since) noexcept nogil:
+    """Nothing was done to the node for long enough, and it runs."""
+    cdef const node_t* n = &w.node[i]
+    return n.alive and n.still == RUNS and not n.deaf and n.upset_at <= since
+
+
+cdef void judge_change(world_t* w, int i, int g, int old, int new, int cause) noexcept nogil:
+    """M6: what is away costs a well node on well links nothing, as long as a majority of voters is well, if it needs one.
+
+    One that has just come back is neither well nor away: it may still keep its own promise. And it drove for some time.
+    """
+    cdef core_t* core = &w.node[i].core
+    cdef int64_t since = w.now - 2 * core.cfg.longest_ns
+    cdef int count = w.voter.exists and w.voter.alive and w.voter.listen_until <= since
+    cdef int v
+    if w.searching or w.clock_bad or old != ACTIVE or new != RELEASING or w.links_at > since or not well(w, i, since):
+        return
+    if w.group[g].on_at > since:
+        return                           # its first authority is what it was handed
+    if cause != CAUSE_LAPSED and cause != CAUSE_HIGHER_EPOCH and cause != CAUSE_SELF_LATE:
+        return
+    for v in range(w.nodes):
+        count += well(w, v, since)
+        if not well(w, v, since) and ((w.node[v].alive and w.node[v].still == RUNS) or not w.node[v].was_well):
+            return
+    if count < core.cfg.quorum and not (core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_TAKEOVER):
+        return
+    find(w, DISTURBED, 0, g, i, -1, 0, core.st.group[g].epoch)
+
+
 cdef void judge_end(world_t* w, int64_t until) noexcept nogil:
     """Close what is open; after healing exactly one drives, and has for long enough."""
     cdef int g, k, on, excuse
@@ -331,7 +377,7 @@ cdef void judge_end(world_t* w, int64_t until) noexcept nogil:
             excuse = EX_CLOCK if w.clock_bad else 0
             if w.disks_lost and w.impaired_at >= 0:
                 excuse = EX_DISK         # who lost its disk waits for one that cannot be heard (A11)
-            if on == 0:
+            if on < drivers_wanted(w, g):
                 find(w, NO_DRIVER, excuse, g, -1, -1, 0, 0)
             elif on > 1 and w.node[0].core.cfg.group[g].exclusive:
                 find(w, TWO_AT_END, excuse, g, -1, -1, 0, 0)

@@ -4,6 +4,7 @@ from twinbeat.sim.world cimport item_t, world_t
 
 cdef void wake(world_t* w, int i) noexcept nogil
 cdef void reach(world_t* w, const item_t* item) noexcept nogil
+cdef void prepared(world_t* w, const item_t* item) noexcept nogil
 cdef void notice_late(world_t* w, const item_t* item) noexcept nogil
 cdef void give_event(
     world_t* w, int i, int kind, int code, int group, int node, int64_t value, int64_t stamp

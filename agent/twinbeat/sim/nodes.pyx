@@ -5,18 +5,18 @@ from libc.string cimport memcpy, memset
 
 from twinbeat_core.machine cimport core_init, core_step
 from twinbeat_core.model cimport (
-    CMD_LAST_DRIVER, EV_COMMAND, EV_HEARD, EV_LATE, EV_OUTPUT, EV_PERSISTED, EV_START, EV_VOTE, EV_WAKE, FX_ASK,
-    FX_DRIVE, FX_PERSIST, FX_REPORT, FX_RETURN, FX_SEND, LATE_RECEIVER, NO_NODE, ROW_DROPPED, RP_PEER_DEAD, RP_STATE,
-    event_t, frame_t, settings_t,
+    CMD_LAST_DRIVER, CMD_PREPARED, EV_COMMAND, EV_HEARD, EV_LATE, EV_OUTPUT, EV_PERSISTED, EV_START, EV_VOTE, EV_WAKE,
+    FX_ASK, FX_DRIVE, FX_PERSIST, FX_REPORT, FX_RETURN, FX_SEND, LATE_RECEIVER, NO_NODE, ROW_DROPPED, RP_PEER_DEAD,
+    RP_PREPARE, RP_STATE, event_t, frame_t, settings_t,
 )
 from twinbeat.sim.carriers cimport keep_past, transmit
 from twinbeat.sim.gates cimport gate_freeze, gate_order, gate_thaw
-from twinbeat.sim.judge cimport judge_pledges, judge_step, note
+from twinbeat.sim.judge cimport judge_change, judge_pledges, judge_step, note
 from twinbeat.sim.things cimport drop_slot, push, repush, take_slot
 from twinbeat.sim.voter cimport note_answer, voter_ask
 from twinbeat.sim.world cimport (
-    FROZEN, IT_FRAME, IT_LATE, IT_PERSISTED, IT_TOLD, IT_VOTER_NOTICE, RUNS, SIM_BACKLOG, SUSPENDED, VOTE_UNPROVEN,
-    item_t, local_of, node_t, rng_next, some, true_of, world_t,
+    FROZEN, IT_FRAME, IT_LATE, IT_PERSISTED, IT_PREPARED, IT_TOLD, IT_VOTER_NOTICE, RUNS, SIM_BACKLOG, SUSPENDED,
+    VOTE_UNPROVEN, item_t, local_of, node_t, rng_next, some, true_of, world_t,
 )
 
 from twinbeat.sim.spec import LogKind
@@ -45,7 +45,7 @@ cdef void send(world_t* w, int i, int mask) noexcept nogil:
     for link in range(w.links):
         if (mask >> link) & 1:
             for j in range(w.nodes):
-                if j != i:
+                if j != i and (w.node[i].core.cfg.link[link].nodes_mask >> j) & 1:
                     transmit(w, i, j, link, slot, w.fx.link_seq[link])
     keep_past(w, i, slot)
     drop_slot(w, slot)
@@ -64,7 +64,10 @@ cdef void perform(world_t* w, int i) noexcept nogil:
         elif fx.kind == FX_REPORT:
             if fx.code == RP_PEER_DEAD and w.voter.exists and not w.p.voter_hears_gates:
                 pass_notice_on(w, i, fx.node, <uint32_t>fx.value)
+            if fx.code == RP_PREPARE:
+                begin_to_prepare(w, i, fx.group, fx.epoch)
             if fx.code == RP_STATE:
+                judge_change(w, i, fx.group, fx.node, <int>fx.value, <int>fx.extra)
                 note(w, LOG_STATE, i, fx.group, -1, fx.node, fx.value, fx.extra,
                      fx.epoch if fx.epoch else w.node[i].core.st.group[fx.group].epoch)
             else:
@@ -79,6 +82,20 @@ cdef void perform(world_t* w, int i) noexcept nogil:
             voter_ask(w, i, fx.group, fx.epoch, fx.stamp, False)
         elif fx.kind == FX_RETURN:
             voter_ask(w, i, fx.group, fx.epoch, 0, True)
+
+
+cdef void begin_to_prepare(world_t* w, int i, int g, uint32_t epoch) noexcept nogil:
+    cdef item_t* item
+    if w.node[i].unprepared:
+        return
+    item = push(w, w.now + w.p.prepare_least + some(w, w.p.prepare_most - w.p.prepare_least), IT_PREPARED)
+    item.node, item.group, item.epoch, item.life = i, g, epoch, w.node[i].life
+
+
+cdef void prepared(world_t* w, const item_t* item) noexcept nogil:
+    """A taker's hooks are done; of a life that is over they went with it."""
+    if w.node[item.node].life == item.life:
+        give_event(w, item.node, EV_COMMAND, CMD_PREPARED, item.group, NO_NODE, 0, 0)
 
 
 cdef void pass_notice_on(world_t* w, int i, int dead, uint32_t incarnation) noexcept nogil:

@@ -41,6 +41,8 @@ SLOTS: dict[str, Slot] = {
     "WAYS": ChoiceSlot("value", {"asks": 1, "answers": 2}),
     "WRITES": ChoiceSlot("value", {"normal": 0}, TimeSlot("value")),
     "FIT": ChoiceSlot("value", {"unfit": 0, "fit": 1}),
+    "PERCENT": CountSlot("percentage of load", 100),
+    "PREPARES": ChoiceSlot("value", {"fails": 0, "works": 1}),
     "POSITION": ChoiceSlot("value", {"behind": -1}, CountSlot("position")),
     "THREAD": ChoiceSlot("group", {"decider": 1, "receiver": 2, "canary": 3}, unsaid="canary"),
 }
@@ -81,6 +83,9 @@ SENTENCES: dict[Verb, str] = {
     Verb.STOP: f"stop NODE {OPTIONAL_FOR} [DISK]",
     Verb.HEALTH: f"health NODE FIT {OPTIONAL_FOR}",
     Verb.SYNC: f"sync NODE POSITION {OPTIONAL_FOR}",
+    Verb.LOAD: f"load NODE PERCENT {OPTIONAL_FOR}",
+    Verb.MOVE: f"move NODE [to PEER] {OF_GROUP}",
+    Verb.PREPARE: f"prepare NODE PREPARES {OPTIONAL_FOR}",
     Verb.CLEAR: f"clear NODE {OF_GROUP}",
     Verb.VOTER_KILL: f"voter kill {OPTIONAL_FOR}",
     Verb.VOTER_RESTART: "voter restart",

@@ -271,13 +271,11 @@ class RateSlot(Slot):
 class CountSlot(Slot):
     """A whole number."""
 
-    MOST = 1_000_000
-
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, most: int = 1_000_000) -> None:
+        self.what, self.most = what, most
 
     def read(self, token: Token, names: Names) -> dict[str, int]:
-        return {"value": read_count(token, self.MOST, self.what)}
+        return {"value": read_count(token, self.most, self.what)}
 
     def write(self, action: Action, names: Names) -> str:
         return str(action.value)

@@ -24,6 +24,7 @@ from twinbeat_core.parameters import problems_of
 SEED_MOST = (1 << 64) - 1
 LEVEL_KEPT = "never"
 MOST = {"nodes": 8, "groups": 64}
+MAY_BE_NONE = {"shared": 64, "load_gap": 100}
 CHOICES = {"lone": ("takeover", "hold")}
 YES_NO = {"yes": True, "no": False}
 UNIT_ENDS = ("_ms", "_ppm")
@@ -88,6 +89,8 @@ def read_value(key: str, token: Token) -> object:
         if count == 0:
             raise Fault(token, f"a world has at least one of its {key}")
         return count
+    if field.name in MAY_BE_NONE:
+        return read_count(token, MAY_BE_NONE[field.name], key)
     if field.name in CHOICES:
         return read_choice(token, CHOICES[field.name])
     if field.name == "links":
@@ -96,7 +99,7 @@ def read_value(key: str, token: Token) -> object:
         return YES_NO[read_choice(token, tuple(YES_NO))]
     if field.name.endswith("_ppm"):
         return read_drift(token)
-    if field.name == "hold_ms" and token.text == LEVEL_KEPT:
+    if field.name in ("hold_ms", "failback_ms") and token.text == LEVEL_KEPT:
         return field.default
     return read_duration(token) / MS
 

@@ -57,6 +57,9 @@ class Verb(IntEnum):
     HEALTH = 54          # value 0 unfit, 1 fit; lasts_ns: then the other
     SYNC = 55            # replication position value >= 0 and in step; -1: behind; lasts_ns: then in step
     CLEAR = 56           # clears an output fault
+    LOAD = 57            # node's load is value percent; lasts_ns: then 0
+    MOVE = 58            # a handover of group is proposed at node, to peer (ALL: the best candidate)
+    PREPARE = 59         # value 0: what node must prepare before a handover fails from now on, 1: works; lasts_ns
 
     VOTER_KILL = 60      # the third voter dies; lasts_ns: then it restarts
     VOTER_RESTART = 61
@@ -102,6 +105,7 @@ class WorldSpec:
     voter_grant_ms  how long the third voter promises; 0: as long as it is asked to
     voter_abstain_ms   how long the third voter abstains after a start; 0: as long as it promises
     voter_hears_gates  a gate's death notice reaches it; else the peer passes it on
+    prepare_us      least and longest time that a taker takes to prepare, where the settings ask for it
     select_us       make and release of the third voter's contacts, where groups are gated
     worst           no chance at all: every lateness, way and release is the longest allowed
     """
@@ -121,6 +125,7 @@ class WorldSpec:
     voter_grant_ms: int = 0
     voter_abstain_ms: int = 0
     voter_hears_gates: bool = True
+    prepare_us: tuple[int, int] = (5000, 30000)
     select_us: tuple[int, int] = (3000, 3000)
     worst: bool = False
 
@@ -144,6 +149,7 @@ class Rule(IntEnum):
     NO_DRIVER = 10        # after healing nobody drives
     TWO_AT_END = 11       # after healing two drive
     NOT_SETTLED = 12      # after healing the roles went on changing longer than the bound
+    DISTURBED = 14        # a node lost what it drove though it was well, its links too, and the others well or away
     LIMIT = 13            # a limit of the simulator was reached: this run proves nothing
 
 
@@ -160,6 +166,7 @@ RULE_TEXT = {
     Rule.NO_DRIVER: "liveness: one driver after healing",
     Rule.TWO_AT_END: "liveness: one driver after healing",
     Rule.NOT_SETTLED: "liveness: settled within the bound",
+    Rule.DISTURBED: "M6: a fault costs only what the faulty node held",
     Rule.LIMIT: "simulator: limit",
 }
 SAFETY = frozenset({Rule.TWO_DRIVERS, Rule.EPOCH_NOT_RISING, Rule.EPOCH_NOT_ON_DISK, Rule.NO_MAJORITY,

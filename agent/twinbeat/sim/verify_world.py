@@ -8,11 +8,12 @@ from twinbeat.check_third import contact_of
 from twinbeat.config_core import SERIAL_HOPS_MS, core_settings, uses_realtime
 from twinbeat.config_rules_voter import ROWS_MAX, round_ms
 from twinbeat.config_schema import ArbiterVoter, LinkConfig, SerialLink
+from twinbeat.errors import ConfigError
 from twinbeat.sim.spec import MS, LinkSpec, WorldSpec
 from twinbeat.sim.worlds import shape
 from twinbeat.wire_load import frame_ms
 from twinbeat_core.model import LinkKind, Lone
-from twinbeat_core.settings import Settings
+from twinbeat_core.settings import GroupSettings, Settings
 from twinbeat_hardware.spec import ArbiterSpec, GpioSpec, SerialRelaySpec
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class Subject:
     title        for headings
     spec         the world; every clock is wrong by the bound, neighbours in opposite directions
     groups       the groups that are judged. They agree in what is promised about them: in `lone` (where no third
-                 voter votes), in whether their outputs keep their level, and in whether the arbiter gates them. A
-                 file with others has a subject for each sort, whose world treats all groups like those
+                 vote decides), in whether their outputs keep their level, in whether the arbiter gates them, and in who
+                 may drive them. A file with others has a subject for each sort, whose world treats all groups so
     budget_ms    longest outage allowed, None: nothing is judged
     late_make_ms per group: how much later than the first of its outputs the last one is on. The world's contact
                  is the first one, because two drivers begin there; an outage ends with the last one
@@ -132,33 +133,61 @@ def named_subject(name: str, budget_ms: float | None = None) -> Subject:
 def config_subjects(cfg: Config, budget_ms: float | None = None) -> list[Subject]:
     """The world of a configuration, once for each sort of groups; `budget_ms` replaces outage_budget_ms.
 
-    Raises ConfigError like `twinbeat check`.
+    Left out are groups with overlap, which every node drives by its own word, and with three nodes the cables between
+    two of them: what holds without a cable holds with it. Raises ConfigError like `twinbeat check`, and where every
+    group has overlap.
     """
     mine = core_settings(cfg, realtime=uses_realtime(cfg))
+    groups = [group for group in cfg.groups if not group.overlap]
+    if not groups:
+        raise ConfigError([f"{cfg.path}: every group has overlap = true, so nothing is ever taken over and there is "
+                           "nothing to verify; twinbeat check says what holds"])
+    links = [number for number, link in enumerate(cfg.links) if all(cfg.reaches(link, node) for node in cfg.nodes)]
+    mine = replace(
+        mine,
+        links=tuple(mine.links[number] for number in links),
+        groups=tuple(still(group) for group in mine.groups if group.exclusive),
+        load_gap_percent=0,
+    )
     spec = WorldSpec(
         settings=tuple(replace(mine, self_node=node) for node in range(len(cfg.nodes))),
-        links=tuple(link_spec(cfg, link) for link in cfg.links),
+        links=tuple(link_spec(cfg, cfg.links[number]) for number in links),
         nodes_named=cfg.node_names,
-        links_named=tuple(cfg.link_name(number) for number in range(len(cfg.links))),
-        groups_named=tuple(group.name for group in cfg.groups),
+        links_named=tuple(cfg.link_name(number) for number in links),
+        groups_named=tuple(group.name for group in groups),
         gate_late_us=round(mine.check_ms * US_PER_MS),
-        hold_us=tuple(hold_us(group) for group in cfg.groups),
+        hold_us=tuple(hold_us(group) for group in groups),
         voter_us=voter_us(cfg),
         voter_abstain_ms=ABSTAINS_MS.get(cfg.third_voter.type, 0) if cfg.third_voter is not None else 0,
         voter_hears_gates=isinstance(cfg.third_voter, ArbiterVoter),
         select_us=select_us(cfg),
     )
-    sorts: dict[tuple[str, bool, bool], list[int]] = {}
-    for number, group in enumerate(cfg.groups):
-        lone = group.lone if cfg.third_voter is None else ""
-        sorts.setdefault((lone, keeps_level(spec, number), mine.groups[number].gated), []).append(number)
+    bare_pair = cfg.third_voter is None and cfg.spare is None
+    sorts: dict[tuple[str, bool, bool, tuple[int, ...] | None], list[int]] = {}
+    for number, group in enumerate(groups):
+        of_core = mine.groups[number]
+        lone = group.lone if bare_pair else ""
+        sorts.setdefault((lone, keeps_level(spec, number), of_core.gated, of_core.drivers), []).append(number)
     return [Subject(
-        title=cfg.pair.name if len(sorts) == 1 else f"{cfg.pair.name}, group {named(spec, groups)}",
+        title=(cfg.pair.name if len(sorts) == 1 else f"{cfg.pair.name}, group {named(spec, numbers)}") + left_out(cfg),
         spec=drift_at_bound(all_gated(spec, gated)),
-        groups=tuple(groups),
+        groups=tuple(numbers),
         budget_ms=cfg.pair.outage_budget_ms if budget_ms is None else budget_ms,
-        late_make_ms=tuple(late_make_ms(group) for group in cfg.groups),
-    ) for (_, _, gated), groups in sorts.items()]
+        late_make_ms=tuple(late_make_ms(group) for group in groups),
+    ) for (_, _, gated, _), numbers in sorts.items()]
+
+
+def left_out(cfg: Config) -> str:
+    """What of the file is not in its world, as the second half of a title."""
+    names = [family.name for family in cfg.families if family.overlap]
+    names += [cfg.link_name(number) for number, link in enumerate(cfg.links)
+              if not all(cfg.reaches(link, node) for node in cfg.nodes)]
+    return f" (without {', '.join(names)})" if names else ""
+
+
+def still(group: GroupSettings) -> GroupSettings:
+    """A group that moves for faults and commands alone: nothing goes back, is held down, balanced or prepared."""
+    return replace(group, failback_ms=None, hold_down_ms=0.0, hold_down_max_ms=0.0, balance=False, prepare_ms=0.0)
 
 
 def all_gated(spec: WorldSpec, gated: bool) -> WorldSpec:

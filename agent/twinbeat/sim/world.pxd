@@ -35,6 +35,7 @@ cdef enum:                  # items
     IT_LEAVE = 14           # a stopping agent looks whether it may end
     IT_LATE = 15            # a thread that does not run is noticed
     IT_SELECT = 16          # the third voter looks at whose contact it should close
+    IT_PREPARED = 17        # a taker has prepared
 
 cdef enum:
     VOTE_UNPROVEN = 4       # an answer to the node's client alone; the core hears of no vote
@@ -105,6 +106,8 @@ ctypedef struct node_t:
     uint8_t alive
     uint8_t still
     uint8_t fit, behind
+    uint8_t load
+    uint8_t unprepared      # what it must prepare fails
     uint8_t deaf            # its receiving threads do not run; timers do
     uint32_t deafness       # number of that episode
     uint8_t last_driver[MAX_GROUPS]
@@ -115,6 +118,8 @@ ctypedef struct node_t:
     int64_t wake_at
     int64_t thawed_at
     int64_t disk_ns
+    int64_t upset_at        # until when something was done to it; not kept by the model check
+    uint8_t was_well        # it had been well for long when that was done
     int64_t leave_at
     int64_t voter_at        # the third voter's clock in its newest answer that came here
     uint32_t voter_life     # and its life; 0: none heard
@@ -181,6 +186,7 @@ ctypedef struct params_t:
     int64_t voter_abstain
     uint8_t voter_hears_gates    # a gate's death notice reaches it; else the peer passes it on
     uint8_t gated           # the third voter's contacts lie between the outputs and the load
+    int64_t prepare_least, prepare_most
     int64_t select_make, select_release
     int64_t bound
     uint16_t tolerated[MAX_LINKS]    # loss of 1024 that a link's promise covers
@@ -191,7 +197,7 @@ ctypedef struct group_s:
     uint32_t epoch          # highest that ever drove
     int64_t gap_since       # -1: somebody drives
     int gap_action, gap_before
-    int64_t changed
+    int64_t on_at           # the last contact that closed
 
 ctypedef struct world_t:
     params_t p
@@ -207,6 +213,7 @@ ctypedef struct world_t:
     uint8_t broken          # a limit was reached
     int64_t impaired_at     # since when every link is impaired in at least one direction; -1 not
     int64_t impaired_end    # when that last ended
+    int64_t links_at        # until when something was done to a link or to the third voter
     int64_t healed
     int64_t touched         # the last change of a contact
     int done                # index of the last action begun
