@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from twinbeat.check_coverage import FaultRow, coverage
+from twinbeat.check_coverage import FaultRow, coverage, overlap_rows
+from twinbeat.check_coverage_spare import spare_coverage
 from twinbeat.check_coverage_voter import voter_coverage, voter_facts
 from twinbeat.check_load import LinkLoad, link_load
+from twinbeat.check_modes import ModeRow, mode_rows
 from twinbeat.check_third import (
+    ASK_ROUND_TRIPS,
+    ROUNDED_MS,
     TermLine,
     ThirdReport,
     contact_lost_ms,
@@ -76,6 +80,7 @@ class Report(Struct, frozen=True, kw_only=True):
     problems: list[str]
     devices: list[str]
     checks: list[HealthRow]
+    modes: list[ModeRow]
 
 
 def build_report(cfg: Config) -> Report:
@@ -105,6 +110,7 @@ def build_report(cfg: Config) -> Report:
         problems=[*third_problems(cfg, core), *budget_problems(cfg, outage), *idle],
         devices=[],
         checks=checks,
+        modes=mode_rows(cfg),
     )
 
 
@@ -127,9 +133,13 @@ def fault_rows(cfg: Config, settings: Settings, core: CoreSettings, number: int,
     that wakes just then may claim first, which costs the other one more ask.
     """
     link, lease_ms, grant_ms = settings.links[number], core.lease_ms(number), core.grant_ms(number)
+    shared = overlap_rows(cfg)
+    if all(group.overlap for group in cfg.groups):
+        return shared
     if third is None:
         frozen_ms = power_ms - lease_ms + link.period_ms + link.rtt_ms
-        return coverage(cfg, lease_ms=lease_ms, grant_ms=grant_ms, power_ms=power_ms, frozen_ms=frozen_ms)
+        rows = coverage if cfg.spare is None else spare_coverage
+        return [*rows(cfg, lease_ms=lease_ms, grant_ms=grant_ms, power_ms=power_ms, frozen_ms=frozen_ms), *shared]
     again_ms = settings.third_rtt_ms + settings.third_reask_ms
     tail_ms = again_ms + settings.late_ms + last_make_ms(cfg) + contacts_ms(cfg)
     renew_ms = max(settings.third_period_ms, min(other.period_ms for other in settings.links))
@@ -137,7 +147,7 @@ def fault_rows(cfg: Config, settings: Settings, core: CoreSettings, number: int,
         grant_ms + link.rtt_ms / 2 - lease_ms + link.period_ms + link.rtt_ms,
         third.takeover_ms - third.lease_ms + renew_ms + settings.third_rtt_ms,
     )
-    return voter_coverage(voter_facts(
+    return [*shared, *voter_coverage(voter_facts(
         cfg,
         contacts_ms=contacts_ms(cfg),
         lease_ms=max(lease_ms, third.lease_ms),
@@ -146,7 +156,7 @@ def fault_rows(cfg: Config, settings: Settings, core: CoreSettings, number: int,
         frozen_ms=min(frozen_ms, power_ms),
         killed_ms=third.killed_ms,
         cut_ms=contact_lost_ms(cfg, settings, core),
-    ))
+    ))]
 
 
 def link_reports(cfg: Config, settings: Settings, core: CoreSettings) -> list[LinkReport]:
@@ -175,11 +185,24 @@ def alone_after_ms(settings: Settings, link: LinkSettings) -> float:
     return 2.5 * beat_ms
 
 
+def vote_ms(cfg: Config, settings: Settings, core: CoreSettings, number: int) -> float:
+    """With a spare: what the third node's vote adds, whose promise to the dead one may end a little after the taker's.
+
+    The claim is then refused once, with the rest of that promise in whole milliseconds, and asked again.
+    """
+    if cfg.spare is None:
+        return 0.0
+    link = settings.links[number]
+    apart_ms = core.grant_ms(number) * settings.drift_ppm / 1e6
+    return apart_ms + ASK_ROUND_TRIPS * link.rtt_ms + link.reask_ms + ROUNDED_MS + 2 * settings.late_ms
+
+
 def outage_of(cfg: Config, settings: Settings, core: CoreSettings, third: ThirdReport | None) -> Outage:
     """The driver dies with everything right after a frame of its own was heard: T_G, then the peer's output makes.
 
     In a bare pair two and a half beats where those are longer: before that the peer does not know itself alone. With a
-    third voter its promise to the dead one too has to run out, and the arbiter's contacts move where they gate.
+    third voter its promise to the dead one too has to run out, and the arbiter's contacts move where they gate. With a
+    spare a third node is asked for its vote. Groups with overlap know no outage: the others drive already.
 
     The worst case of the faults that only silence tells. A frame that was under way adds half a round trip,
     the decider its lateness; of several groups the slowest output counts.
@@ -188,9 +211,12 @@ def outage_of(cfg: Config, settings: Settings, core: CoreSettings, third: ThirdR
     third_ms = third.takeover_ms if third is not None else 0.0
     worst = [
         max(core.grant_ms(number) + link.rtt_ms / 2, alone_after_ms(settings, link) + link.rtt_ms / 2, third_ms)
-        + tail_ms
+        + vote_ms(cfg, settings, core, number) + tail_ms
         for number, link in enumerate(settings.links)
+        if all(cfg.reaches(cfg.links[number], node) for node in cfg.nodes)
     ]
+    if all(group.overlap for group in cfg.groups):
+        worst = [0.0]
     budget_ms = cfg.pair.outage_budget_ms
     over_ms = max(0.0, min(worst) - budget_ms) if budget_ms is not None else 0.0
     return Outage(fast_ms=min(worst), slow_ms=max(worst), budget_ms=budget_ms, over_ms=over_ms)

@@ -55,18 +55,19 @@ def coverage(
 ) -> list[FaultRow]:
     """One row for each fault: T_L and T_G of the fastest link, the outage at power loss and at a freeze are given.
 
-    With several groups the most cautious answer counts: `hold` where any group holds and that group would be without
-    a driver, `takeover` where any group takes over and that group would have two.
+    Groups with overlap do not count. With several groups the most cautious answer counts: `hold` where any group holds
+    and that group would be without a driver, `takeover` where any group takes over and that group would have two.
     """
-    outputs = [output for group in cfg.groups for output in group.outputs]
+    groups = [group for group in cfg.groups if not group.overlap]
+    outputs = [output for group in groups for output in group.outputs]
     facts = Facts(
-        hold=any(group.lone == "hold" for group in cfg.groups),
-        takeover=any(group.lone == "takeover" for group in cfg.groups),
+        hold=any(group.lone == "hold" for group in groups),
+        takeover=any(group.lone == "takeover" for group in groups),
         crosslinks=sum(link.type in ("serial", "udp") for link in cfg.links),
         links=len(cfg.links),
         types=frozenset(link.type for link in cfg.links),
         keeps_level=any(isinstance(output, GpioSpec | SerialRelaySpec) for output in outputs),
-        release_ms=max(group.release_ms for group in cfg.groups),
+        release_ms=max(group.release_ms for group in groups),
         lease_ms=lease_ms,
         grant_ms=grant_ms,
         power_ms=power_ms,
@@ -75,6 +76,19 @@ def coverage(
     if all(isinstance(output, MockSpec) for output in outputs):
         facts = facts._replace(keeps_level=False)
     return [row(facts) for row in ROWS]
+
+
+def overlap_rows(cfg: Config) -> list[FaultRow]:
+    """What holds for groups that every node drives; no row where there is none. The other rows are about the rest."""
+    names = ", ".join(family.name for family in cfg.families if family.overlap)
+    if not names:
+        return []
+    return [
+        FaultRow(fault="overlap: a node fails", covered="yes", outage_ms=0.0,
+                 text=f"{names}: the others drive already, nothing is taken over"),
+        FaultRow(fault="overlap: all links cut", covered="yes", outage_ms=0.0,
+                 text=f"{names}: every node drives on, as it should"),
+    ]
 
 
 def process_killed(facts: Facts) -> FaultRow:

@@ -48,20 +48,21 @@ class VoterFacts(NamedTuple):
 
 def voter_facts(cfg: Config, *, contacts_ms: float, lease_ms: float, grant_ms: float, power_ms: float,
                 frozen_ms: float, killed_ms: float | None, cut_ms: float) -> VoterFacts:
-    """From the file, with the figures that follow from its timing sums."""
+    """From the file, with the figures that follow from its timing sums. Groups with overlap do not count."""
     assert cfg.third_voter is not None
-    bare = [group for group in cfg.groups if contact_of(group) is None]
+    groups = [group for group in cfg.groups if not group.overlap]
+    bare = [group for group in groups if contact_of(group) is None]
     keeping = [any(isinstance(output, GpioSpec | SerialRelaySpec) for output in group.outputs) for group in bare]
     return VoterFacts(
         voter=NAMES[cfg.third_voter.type],
         crosslinks=sum(link.type in ("serial", "udp") for link in cfg.links),
         types=tuple(link.type for link in cfg.links),
-        gated=len(bare) < len(cfg.groups),
+        gated=len(bare) < len(groups),
         bare=bool(bare),
         bare_keeps=any(keeping),
         bare_falls=not all(keeping),
         broker_shared=broker_shared(cfg),
-        release_ms=max(group.release_ms for group in cfg.groups),
+        release_ms=max(group.release_ms for group in groups),
         contacts_ms=contacts_ms,
         lease_ms=lease_ms,
         grant_ms=grant_ms,

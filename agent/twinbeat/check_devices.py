@@ -29,7 +29,7 @@ def check_devices(cfg: Config) -> tuple[list[str], list[str], list[str]]:
     warnings: list[str] = []
     problems: list[str] = []
     for number, link in enumerate(cfg.links):
-        if not isinstance(link, SerialLink):
+        if not isinstance(link, SerialLink) or not cfg.reaches(link):
             continue
         path = cfg.serial_path(link.port)
         try:
@@ -90,8 +90,10 @@ def arbiter_there(cfg: Config, voter: ArbiterVoter, fd: int, path: str) -> str:
 
 
 def check_outputs(cfg: Config, found: list[str], warnings: list[str], problems: list[str]) -> None:
-    """Open and close every output; a GPIO line takes its off level by that."""
+    """Open and close every output of what this node may drive; a GPIO line takes its off level by that."""
     for number, group in enumerate(cfg.groups):
+        if not cfg.may_drive(group):
+            continue
         place = OutputPlace(
             group=number,
             group_name=group.name,

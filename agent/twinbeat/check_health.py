@@ -20,10 +20,10 @@ MQTT_WAIT_MAX_S = 10.0
 
 
 class HealthRow(Struct, frozen=True, kw_only=True):
-    """One check on one node, failing alone while that node drives everything.
+    """One check on one node, failing alone while that node drives everything that it may.
 
     score      what is left of the node's 100 points
-    drives     who drives each group then
+    drives     who drives each of these units then
     notice_ms  longest time from the fault to the decision: `fall` results in a row and a deadline
     """
 
@@ -45,13 +45,16 @@ def health_rows(cfg: Config) -> list[HealthRow]:
 def row_of(cfg: Config, check: CheckConfig, node: str) -> HealthRow:
     """What follows when this check alone fails on `node`."""
     score = max(0, 100 - check.taken)
-    drives = {group.name: driver_then(cfg, number, node, score) for number, group in enumerate(cfg.groups)}
+    drives = {group.name: driver_then(cfg, number, node, score) for number, group in enumerate(cfg.groups)
+              if cfg.may_drive(group, node)}
     notice_ms = check.fall * check.every_ms + check.answer_ms
     if score:
         text = f"{node} drives on, at score {score}" if check.taken else f"{node} drives on; this check only warns"
         with_it = [other.name for other in cfg.checks_of(node) if other.effect == "score" and other is not check]
         if check.taken and with_it:
             text += f" (it counts together with {', '.join(with_it)})"
+    elif not drives:
+        text = f"{node} drives nothing"
     elif all(driver == node for driver in drives.values()):
         text = f"nobody better: {node} drives on"
     else:
@@ -64,12 +67,9 @@ def row_of(cfg: Config, check: CheckConfig, node: str) -> HealthRow:
 
 
 def driver_then(cfg: Config, number: int, node: str, score: int) -> str:
-    """Who drives a group when `node` drove it and its score came to this, every other node being well."""
-    if score:
-        return node
-    prefer = cfg.groups[number].prefer
-    others = [name for name in (*prefer, *cfg.nodes) if name != node and name in cfg.nodes]
-    return others[0] if others else node
+    """Who drives a unit when `node` drove it and its score came to this, every other node being well."""
+    others = [name for name in cfg.groups[number].drivers if name != node and name in cfg.nodes]
+    return node if score or not others else others[0]
 
 
 def shared(check: CheckConfig) -> bool:
@@ -92,7 +92,8 @@ def health_problems(cfg: Config, rows: list[HealthRow]) -> list[str]:
         ]
     for row in rows:
         if row.score == 0 and all(driver == row.node for driver in row.drives.values()):
-            problems.append(f"check {row.check} on {row.node} can change nothing: nobody else may drive; remove it")
+            why = "nobody else may drive" if row.drives else f"{row.node} may drive nothing, it only votes"
+            problems.append(f"check {row.check} on {row.node} can change nothing: {why}; remove it")
     return problems
 
 

@@ -21,7 +21,7 @@ IP_UDP_ETHERNET_BYTES = 66
 
 
 class LinkLoad(Struct, frozen=True, kw_only=True):
-    """The load in one direction.
+    """The load in one direction, of MQTT and UDP the busier one.
 
     frame_bytes    one heartbeat with everything that goes around it on this link
     frame_ms       its time on a serial line; None elsewhere
@@ -42,7 +42,11 @@ class LinkLoad(Struct, frozen=True, kw_only=True):
 
 
 def link_load(cfg: Config, link: LinkConfig, settings: LinkSettings) -> LinkLoad:
-    """The load of one link."""
+    """The load of one link.
+
+    A node sends a heartbeat and one answer for each other node, and all of them get both: over UDP each gets a copy,
+    and from a broker a node gets what all others send. A cable joins two.
+    """
     nodes, groups = len(cfg.nodes), len(cfg.groups)
     serial_bytes = heartbeat_bytes(nodes, groups)
     if isinstance(link, SerialLink):
@@ -58,6 +62,8 @@ def link_load(cfg: Config, link: LinkConfig, settings: LinkSettings) -> LinkLoad
             fast_kbit_s=2 * serial_bytes * 8 / link.period_ms,
         )
     bare = serial_bytes - SERIAL_FRAMING_BYTES
+    others = nodes - 1
+    frames = (1 + others) * others
     if isinstance(link, MqttLink):
         topic = max(len(f"twinbeat/v1/{cfg.pair.name}/{node}/beat") for node in cfg.nodes)
         size = bare + topic + MQTT_HEADER_BYTES + IP_TCP_BYTES
@@ -69,6 +75,6 @@ def link_load(cfg: Config, link: LinkConfig, settings: LinkSettings) -> LinkLoad
         quiet_percent=None,
         busy_percent=None,
         worst_percent=None,
-        kbit_s=2 * size * 8 / link.period_ms,
-        fast_kbit_s=2 * size * 8 / (settings.fast_period_ms or link.period_ms),
+        kbit_s=frames * size * 8 / link.period_ms,
+        fast_kbit_s=frames * size * 8 / (settings.fast_period_ms or link.period_ms),
     )

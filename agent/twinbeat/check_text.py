@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator
 
 from twinbeat.check import LinkReport, Report
+from twinbeat.check_modes import mode_lines
 from twinbeat.check_third import TermLine, ThirdReport
 
 WIDTH = 100
@@ -22,6 +23,9 @@ def report_text(report: Report) -> str:
         lines += link_lines(link)
     if report.third_voter is not None:
         lines += third_lines(report.third_voter)
+    lines += ["", "Groups"]
+    for head, text in mode_lines(report.modes):
+        lines += wrapped(text, head)
     lines += ["", *figure_lines(report), "", "What happens when ..."]
     for row in report.faults:
         outage = "" if row.outage_ms is None else f"; at most {row.outage_ms:.0f} ms undriven" if row.outage_ms else ""

@@ -71,7 +71,7 @@ def third_terms(cfg: Config, settings: Settings, core: CoreSettings) -> list[Ter
     renewals_ms = settings.third_missed * beat_ms
     base_ms = renewals_ms + settings.third_rtt_ms + settings.late_ms
     lease_ms, grant_ms = core.third_lease_ms, core.third_grant_ms
-    over_ms = max(0.0, *(group.release_ms - group.make_ms for group in settings.groups if group.exclusive))
+    over_ms = max([0.0, *(group.release_ms - group.make_ms for group in settings.groups if group.exclusive)])
     own = settings.third_grant_ms is not None
     return [
         TermLine(name="renewals", ms=renewals_ms, text=f"{settings.third_missed} renewals, one every {beat_ms:g} ms"),
@@ -108,14 +108,20 @@ def killed_ms(cfg: Config, voter: ThirdVoter, settings: Settings) -> float | Non
         return None
     passed_on = 0.0 if isinstance(voter, ArbiterVoter) else settings.third_rtt_ms
     claim = settings.third_rtt_ms * (CLAIM_ROUND_TRIPS if isinstance(voter, ZookeeperVoter) else 1.0)
-    release_ms = max(group.release_ms for group in settings.groups)
+    release_ms = slowest_release_ms(settings)
     return (release_ms + NOTICE_EVERY_MS + min(ways) + passed_on + claim + settings.third_reask_ms + settings.late_ms
             + last_make_ms(cfg) + contacts_ms(cfg))
 
 
+def slowest_release_ms(settings: Settings) -> float:
+    """The longest T_off of what one node drives; groups with overlap are taken over by nobody."""
+    return max((group.release_ms for group in settings.groups if group.exclusive), default=0.0)
+
+
 def last_make_ms(cfg: Config) -> float:
-    """The slowest make of any output."""
-    return float(max(output.make_ms for group in cfg.groups for output in group.outputs))
+    """The slowest make of any output that is taken over; one with overlap is on elsewhere already."""
+    taken = [group for group in cfg.groups if not group.overlap]
+    return float(max((output.make_ms for group in taken for output in group.outputs), default=0.0))
 
 
 def contact_of(group: GroupConfig) -> ArbiterSpec | None:
@@ -134,7 +140,7 @@ def contact_lost_ms(cfg: Config, settings: Settings, core: CoreSettings) -> floa
     fastest = min(settings.links, key=lambda link: link.period_ms)
     grant_ms = core.third_grant_ms * (1 + settings.drift_ppm / 1e6)
     waits_ms = (SILENT_PROMISES - 1) * grant_ms + core.third_grant_ms * settings.drift_ppm / 1e6
-    release_ms = max(group.release_ms for group in settings.groups)
+    release_ms = slowest_release_ms(settings)
     handed_ms = fastest.period_ms + release_ms + fastest.rtt_ms + settings.third_rtt_ms + settings.third_reask_ms
     return waits_ms + handed_ms + 2 * settings.late_ms + last_make_ms(cfg) + contacts_ms(cfg)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from twinbeat.check_modes import each_once
 from twinbeat.config_rules import split_broker
 from twinbeat.config_schema import ArbiterVoter, MqttLink, WitnessVoter, ZookeeperVoter
 from twinbeat_hardware.spec import ArbiterSpec, GpioSpec, SerialRelaySpec
@@ -20,11 +21,11 @@ def voter_warnings(cfg: Config) -> Iterator[str]:
     voter = cfg.third_voter
     if voter is None:
         return
-    for number, group in enumerate(cfg.groups, start=1):
+    for number, (_, group) in enumerate(each_once(cfg), start=1):
         if group.lone != "takeover":
             yield (
-                f'[[group]] {number} ({group.name}): lone = "{group.lone}" says what a pair without third voter does; '
-                "with [third_voter] it has no effect: remove it"
+                f'[[group]] {number} ({group.family}): lone = "{group.lone}" says what a pair without third voter '
+                "does; with [third_voter] it has no effect: remove it"
             )
     if isinstance(voter, ArbiterVoter):
         yield from arbiter_warnings(cfg)
@@ -43,18 +44,18 @@ def voter_warnings(cfg: Config) -> Iterator[str]:
 
 def arbiter_warnings(cfg: Config) -> Iterator[str]:
     """Outputs that the arbiter could take from a frozen gateway, and does not."""
-    for group in cfg.groups:
+    for name, group in each_once(cfg):
         gated = any(isinstance(output, ArbiterSpec) for output in group.outputs)
         keeps = [output.label for output in group.outputs if isinstance(output, GpioSpec | SerialRelaySpec)]
         if keeps and not gated:
             yield (
-                f'group "{group.name}": {", ".join(keeps)} keeps its level while its gateway is frozen as a whole; an '
+                f'{name}: {", ".join(keeps)} keeps its level while its gateway is frozen as a whole; an '
                 'output with type = "arbiter" in series opens then'
             )
         for output in group.outputs:
             if isinstance(output, ArbiterSpec) and output.release_ms == 0:
                 yield (
-                    f'group "{group.name}", output {output.label}: release_ms is 0, but a relay takes 2 to 20 ms to '
+                    f'{name}, output {output.label}: release_ms is 0, but a relay takes 2 to 20 ms to '
                     "open; measure it and set release_ms"
                 )
 

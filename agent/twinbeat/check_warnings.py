@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from twinbeat.check_modes import each_once, mode_warnings
 from twinbeat.check_third import contact_of
 from twinbeat.check_voter import voter_warnings
 from twinbeat.config_rules import split_broker
@@ -25,6 +26,7 @@ def warnings_of(cfg: Config, *, realtime: bool, slow_ms: float) -> list[str]:
     return [
         *link_warnings(cfg),
         *voter_warnings(cfg),
+        *mode_warnings(cfg),
         *serial_name_warnings(cfg),
         *output_warnings(cfg),
         *broker_warnings(cfg),
@@ -35,9 +37,16 @@ def warnings_of(cfg: Config, *, realtime: bool, slow_ms: float) -> list[str]:
 def link_warnings(cfg: Config) -> Iterator[str]:
     """Too few links, or links that fail together."""
     types = {link.type for link in cfg.links}
-    # With a third voter `lone` has no effect.
-    sorts = {group.lone for group in cfg.groups} if cfg.third_voter is None else set()
-    if len(cfg.links) == 1:
+    # With a third vote `lone` has no effect.
+    bare_pair = cfg.third_voter is None and cfg.spare is None
+    sorts = {group.lone for group in cfg.groups if not group.overlap} if bare_pair else set()
+    common = [link for link in cfg.links if all(cfg.reaches(link, node) for node in cfg.nodes)]
+    if cfg.spare is not None and len(common) == 1:
+        yield (
+            f"one link only reaches all nodes, {common[0].name}: its loss cuts {cfg.spare} off, and every node that no "
+            "cable joins to another drives nothing; add a second one on another route"
+        )
+    elif len(cfg.links) == 1 and (sorts or not bare_pair):
         what = "two drivers while both nodes live" if "takeover" in sorts else "that no takeover is possible"
         if cfg.third_voter is not None:
             what = "that the third voter alone keeps the driver, and its loss too leaves nobody"
@@ -59,12 +68,13 @@ def link_warnings(cfg: Config) -> Iterator[str]:
 
 def serial_name_warnings(cfg: Config) -> Iterator[str]:
     """Device names that move, adapters on USB, names that nobody uses."""
-    links = {link.port for link in cfg.links if isinstance(link, SerialLink)}
-    outputs = {
-        output.port for group in cfg.groups for output in group.outputs if isinstance(output, SerialRelaySpec)
-    }
     third = {cfg.third_voter.port} if isinstance(cfg.third_voter, ArbiterVoter) else set()
     for node, config in cfg.nodes.items():
+        links = {link.port for link in cfg.links if isinstance(link, SerialLink) and cfg.reaches(link, node)}
+        outputs = {
+            output.port for group in cfg.groups if cfg.may_drive(group, node)
+            for output in group.outputs if isinstance(output, SerialRelaySpec)
+        }
         for port, path in config.serial.items():
             place = f"[node.{node}] serial.{port} = {path}"
             if UNSTABLE_NAME.search(path):
@@ -81,9 +91,9 @@ def serial_name_warnings(cfg: Config) -> Iterator[str]:
 
 def output_warnings(cfg: Config) -> Iterator[str]:
     """Outputs that keep their level, are slow, or whose times were not given."""
-    for group in cfg.groups:
+    for name, group in each_once(cfg):
         for output in group.outputs:
-            place = f'group "{group.name}", output {output.label}'
+            place = f"{name}, output {output.label}"
             if isinstance(output, GpioSpec) and contact_of(group) is None:
                 yield (
                     f"{place}: a GPIO line keeps its level when agent and gate are killed together or the kernel "

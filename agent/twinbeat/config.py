@@ -15,10 +15,12 @@ from msgspec import Struct
 
 from twinbeat.config_digest import config_digest, pair_id_of
 from twinbeat.config_model import GroupConfig, load_file
+from twinbeat.config_modes import Family, expand, families_of, spare_of
 from twinbeat.config_reader import Reader, suggestion
 from twinbeat.config_rules import check_rules, named_links
 from twinbeat.config_schema import (
     AgentConfig,
+    BalanceConfig,
     LinkConfig,
     MqttLink,
     NodeConfig,
@@ -32,12 +34,16 @@ from twinbeat.errors import ConfigError
 
 if TYPE_CHECKING:
     from twinbeat.config_check import CheckConfig
+    from twinbeat.config_operator import RemoteConfig
+    from twinbeat.config_warning import WarningConfig
     from twinbeat_core.settings import Settings
 
 __all__ = [
     "DEFAULT_PATH",
     "AgentConfig",
+    "BalanceConfig",
     "Config",
+    "Family",
     "GroupConfig",
     "LinkConfig",
     "MqttLink",
@@ -57,12 +63,14 @@ DEFAULT_STATE_DIR = "/var/lib/twinbeat"
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """A checked configuration as one node sees it. Node, link and group numbers are positions in the file.
+    """A checked configuration as one node sees it. Node and link numbers are positions in the file.
 
-    path     the file
-    node     the name of this node
-    digest   16 bits that are equal on both nodes when their files say the same ([agent] does not count)
-    pair_id  16 bits made from the pair's name
+    path      the file
+    node      the name of this node
+    groups    the units that the core moves: each shard of a group that has shards, else the group itself
+    families  the groups as the file writes them, with the numbers of their units
+    digest    16 bits that are equal on all nodes when their files say the same ([agent] does not count)
+    pair_id   16 bits made from the pair's name
     """
 
     path: Path
@@ -77,6 +85,10 @@ class Config(Struct, frozen=True, kw_only=True):
     pair_id: int
     third_voter: ThirdVoter | None = None
     checks: tuple[CheckConfig, ...] = ()
+    remote: RemoteConfig | None = None
+    families: tuple[Family, ...] = ()
+    balance: BalanceConfig | None = None
+    warning: WarningConfig | None = None
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -92,6 +104,19 @@ class Config(Struct, frozen=True, kw_only=True):
     def peer_names(self) -> tuple[str, ...]:
         """The other nodes."""
         return tuple(name for name in self.nodes if name != self.node)
+
+    @property
+    def spare(self) -> str | None:
+        """The spare node, where there is one."""
+        return spare_of(self.nodes)
+
+    def may_drive(self, group: GroupConfig, node: str | None = None) -> bool:
+        """Whether this node (or `node`) may drive a unit; one that may not has none of its outputs."""
+        return (node or self.node) in group.drivers
+
+    def reaches(self, link: LinkConfig, node: str | None = None) -> bool:
+        """Whether a link is connected to this node (or `node`): all but a serial cable between two others."""
+        return not isinstance(link, SerialLink) or not link.between or (node or self.node) in link.between
 
     def checks_of(self, node: str) -> tuple[CheckConfig, ...]:
         """The health checks that a node runs."""
@@ -152,13 +177,17 @@ def load_config(path: str | Path, node: str | None = None, *, any_node: bool = F
         pair=tables.pair,
         nodes=tables.nodes,
         links=named_links(tables.links),
-        groups=tables.groups,
+        groups=expand(tables.groups, tables.nodes),
         timing=tables.timing,
         agent=tables.agent,
         digest=config_digest(tables),
         pair_id=pair_id_of(tables.pair.name),
         third_voter=tables.third_voter,
         checks=tables.checks,
+        remote=tables.remote,
+        families=families_of(tables.groups),
+        balance=tables.balance,
+        warning=tables.warning,
     )
 
 

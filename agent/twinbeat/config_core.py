@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from twinbeat.config_schema import ArbiterVoter, LinkConfig, MqttLink, SerialLink
 from twinbeat.errors import ConfigError
+from twinbeat.upgrade.pin import pinned_layout
 from twinbeat.wire_load import frame_ms
 from twinbeat_core.errors import SettingsError
 from twinbeat_core.model import LinkKind, Lone
@@ -23,6 +24,9 @@ CHECK_ORDINARY_MS = 15.0
 SERIAL_HOPS_MS = 0.5
 """What both ends' threads and the kernel add to a serial round trip."""
 REASKS_PER_PERIOD = 8
+MS_PER_S = 1000.0
+PREPARE_ROOM_MS = 500.0
+"""What the giver waits longer than the taker's hooks may take: starting them, and the word that they are done."""
 
 
 def realtime_permitted() -> bool:
@@ -65,7 +69,9 @@ def core_settings(cfg: Config, *, realtime: bool | None = None) -> Settings:
         mistake_exp=timing.mistake_exp,
         lonely_start_ms=max(group.lonely_start_ms for group in cfg.groups),
         grant_max_ms=timing.grant_max_ms,
+        wire_version_max=pinned_layout(),
         **third_settings(cfg),
+        **load_settings(cfg),
     )
     try:
         check_longest(cfg, settings.compile().third_grant_ms)
@@ -126,6 +132,7 @@ def link_settings(cfg: Config, link: LinkConfig) -> LinkSettings:
             missed=link.missed,
             rtt_ms=2 * one_frame_ms + SERIAL_HOPS_MS,
             reask_ms=max(2 * one_frame_ms, link.period_ms / REASKS_PER_PERIOD),
+            nodes=tuple(cfg.node_names.index(name) for name in link.between) if link.between else None,
         )
     is_mqtt = isinstance(link, MqttLink)
     # A link is asked on in earnest when it is the last one, and then it beats at its fast period.
@@ -141,15 +148,43 @@ def link_settings(cfg: Config, link: LinkConfig) -> LinkSettings:
 
 
 def group_settings(cfg: Config, group: GroupConfig) -> GroupSettings:
-    """One group; nodes that `prefer` does not name follow in the order of the file."""
-    order = [*group.prefer, *(name for name in cfg.node_names if name not in group.prefer)]
+    """One unit; nodes that may not drive it follow in the order of the file."""
+    names = cfg.node_names
+    order = [*group.drivers, *(name for name in names if name not in group.drivers)]
     return GroupSettings(
         lone=Lone.LONE_TAKEOVER if group.lone == "takeover" else Lone.LONE_HOLD,
-        rank=tuple(order.index(name) for name in cfg.node_names),
+        rank=tuple(order.index(name) for name in names),
         release_ms=group.release_ms,
         make_ms=group.make_ms,
+        exclusive=not group.overlap,
         gated=any(output.__struct_config__.tag == "arbiter" for output in group.outputs),
+        drivers=None if len(group.drivers) == len(names) else tuple(sorted(map(names.index, group.drivers))),
+        failback_ms=group.failback_after_ms,
+        hold_down_ms=group.hold_down_s * MS_PER_S,
+        hold_down_max_ms=group.hold_down_max_s * MS_PER_S if group.hold_down_s else 0.0,
+        balance=cfg.balance is not None and group.shard is not None,
+        prepare_ms=group.prepare_ms + PREPARE_ROOM_MS if group.prepare else 0.0,
     )
+
+
+class LoadSettings(TypedDict, total=False):
+    """What the core's settings say of moves by load."""
+
+    load_gap_percent: int
+    load_hold_ms: float
+    move_gap_ms: float
+
+
+def load_settings(cfg: Config) -> LoadSettings:
+    """When load moves shards; nothing where the file has no [balance]."""
+    balance = cfg.balance
+    if balance is None:
+        return {}
+    return {
+        "load_gap_percent": balance.load_gap_percent,
+        "load_hold_ms": balance.load_hold_s * MS_PER_S,
+        "move_gap_ms": balance.move_gap_s * MS_PER_S,
+    }
 
 
 def in_words_of_file(cfg: Config, problem: str) -> str:
@@ -161,6 +196,8 @@ def in_words_of_file(cfg: Config, problem: str) -> str:
 
     def group_place(match: re.Match[str]) -> str:
         number = int(match[1])
-        return f"[[group]] {number + 1} ({cfg.groups[number].name})"
+        unit = cfg.groups[number]
+        place = next(at for at, family in enumerate(cfg.families, start=1) if number in family.units)
+        return f"[[group]] {place} ({unit.name})"
 
     return re.sub(r"\bgroup (\d+)\b", group_place, re.sub(r"\blink (\d+)\b", link_place, problem))

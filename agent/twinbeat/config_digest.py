@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from twinbeat.config_model import Tables
+    from twinbeat.config_model import GroupConfig, Tables
+
+DIGEST_RULES = 1
+"""Goes up when a file that an older version reads gets another digest: that costs a pause (docs/upgrade.md)."""
 
 
 def hash16(data: bytes) -> int:
@@ -50,6 +53,14 @@ def plain(value: object) -> Any:
     return value
 
 
+def group_data(group: GroupConfig) -> Any:
+    """A group as written, without `failback` where it says what holds anyway."""
+    data = plain(group)
+    if data.get("failback") == group.usual_failback:
+        del data["failback"]
+    return data
+
+
 def config_digest(tables: Tables) -> int:
     """16 bits over all that must be equal on both nodes: everything but [agent].
 
@@ -60,11 +71,17 @@ def config_digest(tables: Tables) -> int:
         "pair": plain(tables.pair),
         "nodes": [[name, plain(node)] for name, node in tables.nodes.items()],
         "links": plain(tables.links),
-        "groups": plain(tables.groups),
+        "groups": [group_data(group) for group in tables.groups],
         "timing": plain(tables.timing),
     }
     if tables.third_voter is not None:
         data["third_voter"] = plain(tables.third_voter)
     if tables.checks:
         data["checks"] = plain(tables.checks)
+    if tables.remote is not None:
+        data["remote"] = plain(tables.remote)
+    if tables.warning is not None:
+        data["warning"] = plain(tables.warning)
+    if tables.balance is not None:
+        data["balance"] = plain(tables.balance)
     return hash16(json.dumps(data, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode("ascii"))

@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from twinbeat.config_modes import joined, may_drive, placed_outputs, unit_count
 from twinbeat.config_reader import Reader, number_text, suggestion
-from twinbeat.config_schema import NAME_PATTERN, BrokerTable, LinkConfig, MqttLink, SerialLink, UdpLink
+from twinbeat.config_schema import NAME_PATTERN, BrokerTable, LinkConfig, MqttLink, NodeConfig, SerialLink, UdpLink
 from twinbeat.wire_load import FRAME_SHARE_MAX, baud_that_fits, frame_ms, heartbeat_bytes, period_that_fits
 from twinbeat_core.parameters import MAX_GROUPS, MAX_LINKS
 from twinbeat_hardware.spec import SerialRelaySpec
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NODES_IN_A_PAIR = 2
+NODES_WITH_SPARE = 3
 MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 PORT_MAX = 65535
 
 
 def check_rules(tables: Tables, reader: Reader) -> None:
     """Note every rule that the tables break."""
+    from twinbeat.config_rules_modes import check_modes, check_node_count
     from twinbeat.config_rules_voter import check_third_voter
 
     check_nodes(tables, reader)
-    if len(tables.nodes) != NODES_IN_A_PAIR:
+    if not check_node_count(tables, reader):
         return  # the rules below would only repeat it for every port
     check_counts(tables, reader)
     check_serial_ports(tables, reader)
@@ -44,15 +47,20 @@ def check_rules(tables: Tables, reader: Reader) -> None:
             check_udp(tables, link, place, reader)
     check_link_twins(tables.links, reader)
     check_groups(tables, reader)
+    check_modes(tables, reader)
     check_third_voter(tables, reader)
     if tables.checks:
         from twinbeat.config_rules_check import check_checks
 
         check_checks(tables, reader)
+    if tables.remote is not None:
+        from twinbeat.config_operator import check_remote
+
+        check_remote(tables, tables.remote, reader)
 
 
 def check_nodes(tables: Tables, reader: Reader) -> None:
-    """Two nodes whose names can be told apart, with addresses that can be read."""
+    """Nodes whose names can be told apart, with addresses that can be read."""
     names = list(tables.nodes)
     for name, node in tables.nodes.items():
         if not re.match(NAME_PATTERN, name):
@@ -73,43 +81,45 @@ def check_nodes(tables: Tables, reader: Reader) -> None:
                 reader.add(f"[node.{name}]", f'udp.{port} = "{address}" {error}')
     for name, twin in twins(names, str.lower):
         reader.add(f"[node.{name}]", f'the name differs from node "{twin}" only in case; give it another name')
-    if len(names) != NODES_IN_A_PAIR:
-        reader.add(
-            "[node]",
-            f"the file has {len(names)} node{'' if len(names) == 1 else 's'} ({', '.join(names)}); this version runs "
-            f"pairs: write exactly {NODES_IN_A_PAIR} tables [node.NAME]",
-        )
 
 
 def check_counts(tables: Tables, reader: Reader) -> None:
     """The limits that the frame format and the core set."""
-    for what, count, limit in (("link", len(tables.links), MAX_LINKS), ("group", len(tables.groups), MAX_GROUPS)):
-        if count > limit:
-            reader.add(f"[[{what}]]", f"the file has {count} of them; at most {limit} are possible")
+    if len(tables.links) > MAX_LINKS:
+        reader.add("[[link]]", f"the file has {len(tables.links)} of them; at most {MAX_LINKS} are possible")
+    units = unit_count(tables.groups)
+    if units <= MAX_GROUPS:
+        return
+    if any(group.shards for group in tables.groups):
+        parts = " + ".join(f"{group.shards or 1} of {group.name}" for group in tables.groups)
+        reader.add("[[group]]", f"groups and shards are {units} together ({parts}); at most {MAX_GROUPS} are possible: "
+                                "lower shards")
+    else:
+        reader.add("[[group]]", f"the file has {units} of them; at most {MAX_GROUPS} are possible")
 
 
 def check_serial_ports(tables: Tables, reader: Reader) -> None:
-    """Every port name is defined on every node, and no two users share one: the driver opens it for itself."""
-    users: list[tuple[str, str, bool]] = [
-        (f"[[link]] {number}", link.port, True)
+    """Every port name is defined on every node that needs it, and no two users share one: each opens it for itself."""
+    users: list[tuple[str, str, bool, tuple[str, ...]]] = [
+        (f"[[link]] {number}", link.port, True, joined(link, tables.nodes))
         for number, link in enumerate(tables.links, start=1)
         if isinstance(link, SerialLink)
     ]
     users += [
-        (f"[[group]] {number}, output {position}", output.port, False)
-        for number, group in enumerate(tables.groups, start=1)
-        for position, output in enumerate(group.outputs, start=1)
+        (place, output.port, False, may_drive(group, tables.nodes))
+        for place, group, output in placed_outputs(tables.groups)
         if isinstance(output, SerialRelaySpec)
     ]
     user_of: dict[tuple[str, str], str] = {}
-    for place, port, is_link in users:
+    for place, port, is_link, names in users:
+        nodes = {name: node for name, node in tables.nodes.items() if name in names}
         if "/" in port and is_link:
             remedy = 'name it in [node.*] as serial.NAME and write port = "NAME"'
             reader.add(place, f'port = "{port}" is a device path; {remedy}')
             continue
-        if "/" not in port and not defined_everywhere(tables, port, place, "serial", '"/dev/..."', reader):
+        if "/" not in port and not defined_everywhere(nodes, port, place, "serial", '"/dev/..."', reader):
             continue
-        for node, config in tables.nodes.items():
+        for node, config in nodes.items():
             device = config.serial.get(port, port)
             taken_by = user_of.get((node, device))
             if taken_by is not None:
@@ -119,10 +129,12 @@ def check_serial_ports(tables: Tables, reader: Reader) -> None:
             user_of[node, device] = place
 
 
-def defined_everywhere(tables: Tables, name: str, place: str, table: str, example: str, reader: Reader) -> bool:
-    """Whether every node has `name` in its `serial` or `udp` table; a missing one is noted."""
+def defined_everywhere(
+    nodes: Mapping[str, NodeConfig], name: str, place: str, table: str, example: str, reader: Reader
+) -> bool:
+    """Whether each of these nodes has `name` in its `serial` or `udp` table; a missing one is noted."""
     key = "port" if table == "serial" else "address"
-    entries = {node: getattr(config, table) for node, config in tables.nodes.items()}
+    entries = {node: getattr(config, table) for node, config in nodes.items()}
     missing = [node for node, ports in entries.items() if name not in ports]
     if not missing:
         return True
@@ -144,7 +156,9 @@ def defined_everywhere(tables: Tables, name: str, place: str, table: str, exampl
 
 def check_baud(tables: Tables, link: SerialLink, place: str, reader: Reader) -> None:
     """One heartbeat must leave most of the period free, for answers and for re-asking."""
-    nodes, groups = len(tables.nodes), len(tables.groups)
+    nodes, groups = len(tables.nodes), unit_count(tables.groups)
+    if groups > MAX_GROUPS:
+        return  # noted, and not what the line is judged by
     one_frame_ms = frame_ms(nodes, groups, link.baud)
     share = one_frame_ms / link.period_ms
     if share <= FRAME_SHARE_MAX:
@@ -197,7 +211,7 @@ def check_mqtt(link: MqttLink, place: str, reader: Reader) -> None:
 
 def check_udp(tables: Tables, link: UdpLink, place: str, reader: Reader) -> None:
     """An address on every node, not the same one, all of one family."""
-    if not defined_everywhere(tables, link.address, place, "udp", '"10.0.0.1:7400"', reader):
+    if not defined_everywhere(tables.nodes, link.address, place, "udp", '"10.0.0.1:7400"', reader):
         return
     seen: dict[tuple[str, int], str] = {}
     families: dict[int, str] = {}
@@ -211,7 +225,7 @@ def check_udp(tables: Tables, link: UdpLink, place: str, reader: Reader) -> None
         seen[host, port] = node
         families[ipaddress.ip_address(host).version] = node
     if len(families) > 1:
-        reader.add(place, f"{families[4]} has an IPv4 and {families[6]} an IPv6 address; use one family on both nodes")
+        reader.add(place, f"{families[4]} has an IPv4 and {families[6]} an IPv6 address; use one family on all nodes")
 
 
 def check_link_twins(links: tuple[LinkConfig, ...], reader: Reader) -> None:

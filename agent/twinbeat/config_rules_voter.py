@@ -7,6 +7,7 @@ import termios
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from twinbeat.config_modes import placed_outputs, unit_count
 from twinbeat.config_reader import Reader, number_text
 from twinbeat.config_rules import PORT_MAX, check_broker, defined_everywhere
 from twinbeat.config_schema import ArbiterVoter, SerialLink, ThirdVoter, WitnessVoter, ZookeeperVoter
@@ -48,11 +49,14 @@ def check_third_voter(tables: Tables, reader: Reader) -> None:
         check_broker(voter, PLACE, reader)
     else:
         check_zookeeper(voter, reader)
-    if not isinstance(voter, ZookeeperVoter) and len(tables.groups) > ROWS_MAX:
+    units = unit_count(tables.groups)
+    if not isinstance(voter, ZookeeperVoter) and units > ROWS_MAX:
+        sharded = any(group.shards for group in tables.groups)
         reader.add(
             PLACE,
-            f'the file has {len(tables.groups)} groups, and type = "{voter.type}" carries at most {ROWS_MAX}: let '
-            'outputs that move together share a group, or use type = "zookeeper"',
+            f"the file has {units} groups{' and shards' if sharded else ''}, and type = \"{voter.type}\" carries at "
+            f"most {ROWS_MAX}: {'lower shards' if sharded else 'let outputs that move together share a group'}, or use "
+            'type = "zookeeper"',
         )
     check_grant(tables, voter, reader)
 
@@ -70,7 +74,7 @@ def check_port(tables: Tables, voter: ArbiterVoter, reader: Reader) -> None:
         remedy = 'name it in [node.*] as serial.NAME and write port = "NAME"'
         reader.add(PLACE, f'port = "{voter.port}" is a device path; {remedy}')
         return
-    if not defined_everywhere(tables, voter.port, PLACE, "serial", '"/dev/..."', reader):
+    if not defined_everywhere(tables.nodes, voter.port, PLACE, "serial", '"/dev/..."', reader):
         return
     for place, port in other_ports(tables):
         for node, config in tables.nodes.items():
@@ -86,10 +90,9 @@ def other_ports(tables: Tables) -> Iterator[tuple[str, str]]:
     for number, link in enumerate(tables.links, start=1):
         if isinstance(link, SerialLink):
             yield f"[[link]] {number}", link.port
-    for number, group in enumerate(tables.groups, start=1):
-        for position, output in enumerate(group.outputs, start=1):
-            if isinstance(output, SerialRelaySpec):
-                yield f"[[group]] {number}, output {position}", output.port
+    for place, _, output in placed_outputs(tables.groups):
+        if isinstance(output, SerialRelaySpec):
+            yield place, output.port
 
 
 def round_bytes(groups: int) -> int:
@@ -114,7 +117,7 @@ def renewal_ms(tables: Tables, voter: ThirdVoter) -> float:
 
 def check_load(tables: Tables, voter: ArbiterVoter, reader: Reader) -> None:
     """Ask and answer must leave most of the time between two asks free, and fit the round trip counted with."""
-    groups = min(len(tables.groups), ROWS_MAX)
+    groups = min(unit_count(tables.groups), ROWS_MAX)
     every_ms, takes_ms = renewal_ms(tables, voter), round_ms(groups, voter.baud)
     share = takes_ms / every_ms
     if share > FRAME_SHARE_MAX:
@@ -219,8 +222,10 @@ def check_grant(tables: Tables, voter: ThirdVoter, reader: Reader) -> None:
 
 
 def check_arbiter_outputs(tables: Tables, reader: Reader) -> None:
-    """Outputs on the arbiter's board need the arbiter, a group that it has contacts for, and one of them each."""
+    """Outputs on the arbiter's board need the arbiter, a unit that it has contacts for, and one of them each."""
+    last_unit = 0
     for number, group in enumerate(tables.groups, start=1):
+        last_unit += group.shards or 1
         first = 0
         for position, output in enumerate(group.outputs, start=1):
             if not isinstance(output, ArbiterSpec):
@@ -232,11 +237,13 @@ def check_arbiter_outputs(tables: Tables, reader: Reader) -> None:
                     'type = "arbiter" is a contact on the arbiter\'s board, and the file has no [third_voter] with '
                     'type = "arbiter": add it, or use another type of output',
                 )
-            if number > ARBITER_GROUPS:
+            if last_unit > ARBITER_GROUPS:
+                what = f"group {number} of the file" if last_unit == number else "beyond them, every shard counting"
+                lower = "" if group.shards is None else "lower shards, "
                 reader.add(
                     place,
-                    f"an arbiter has contacts for the first {ARBITER_GROUPS} groups at most, and this is group "
-                    f"{number} of the file: move its table up, or use another type of output",
+                    f"an arbiter has contacts for the first {ARBITER_GROUPS} groups at most, and this is {what}: "
+                    f"{lower}move its table up, or use another type of output",
                 )
             if first:
                 reader.add(

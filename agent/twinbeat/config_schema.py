@@ -13,6 +13,10 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Names become file names, topic levels and labels, so they are kept to what is harmless in all of them."""
 
 FAST_PERIOD_MS = 20.0
+CAPACITY = 100
+"""Weight of a node in the spreading of shards, where the file names none."""
+FAILBACK_AFTER_S = 60.0
+"""How long a better node must have been ready, where the file names no time."""
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -20,6 +24,7 @@ FastPeriodMs = Annotated[float, Meta(ge=1, le=1000)]
 SlowPeriodMs = Annotated[float, Meta(ge=5, le=20000)]
 RoundTripMs = Annotated[float, Meta(ge=0.1, le=5000)]
 Missed = Annotated[int, Meta(ge=2, le=20)]
+Mode = Literal["hot-warm", "hot-hot", "hot-spare"]
 
 
 class PairConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,6 +40,8 @@ class NodeConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     serial: dict[str, str] = {}
     udp: dict[str, str] = {}
+    spare: bool = False
+    capacity: Annotated[int, Meta(ge=1, le=1000)] = CAPACITY
 
 
 class SerialLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,6 +50,7 @@ class SerialLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: Literal["serial"]
     name: Name | None = None
     port: Text
+    between: tuple[str, ...] = ()
     baud: Annotated[int, Meta(ge=1200, le=4000000)] = 921600
     period_ms: FastPeriodMs = 10.0
     missed: Missed = 3
@@ -100,11 +108,31 @@ class GroupTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """[[group]] without its outputs: the outputs and hooks that move together."""
 
     name: Name
-    mode: Literal["hot-warm"] = "hot-warm"
+    mode: Mode = "hot-warm"
+    shards: Annotated[int, Meta(ge=1, le=64)] | None = None
+    overlap: bool = False
     prefer: tuple[str, ...] = ()
-    failback: Literal["never"] = "never"
+    failback: Literal["never", "manual", "after"] | None = None
+    failback_after_s: Annotated[float, Meta(ge=0, le=604800)] | None = None
+    hold_down_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    hold_down_max_s: Annotated[float, Meta(ge=0, le=86400)] = 300.0
     lone: Literal["takeover", "hold"] = "takeover"
     lonely_start_ms: Annotated[float, Meta(ge=0, le=600000)] = 2000.0
+
+
+class PrepareTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """[[group.prepare]]: a hook that the taker runs before a planned handover."""
+
+    command: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    deadline_ms: Annotated[int, Meta(ge=10, le=300000)] = 2000
+
+
+class BalanceConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """[balance]: measured load moves shards from the loaded to the idle node. No table: it moves none."""
+
+    load_gap_percent: Annotated[int, Meta(ge=1, le=100)] = 30
+    load_hold_s: Annotated[float, Meta(ge=0, le=86400)] = 30.0
+    move_gap_s: Annotated[float, Meta(ge=0, le=86400)] = 10.0
 
 
 class TimingConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -178,15 +206,8 @@ THIRD_VOTER_TYPES: dict[str, type[ArbiterVoter] | type[WitnessVoter] | type[Zook
     "zookeeper": ZookeeperVoter,
 }
 
-LATER_VALUES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("group", "mode"): ("hot-hot", "hot-spare"),
-    ("group", "failback"): ("manual", "after"),
-}
+LATER_VALUES: dict[tuple[str, str], tuple[str, ...]] = {}
 """Values that a later version will take: refused with these words instead of as a spelling mistake."""
 
-LATER_KEYS: dict[str, tuple[str, ...]] = {
-    "group": ("shards", "overlap", "check", "sync"),
-    "node": ("spare",),
-    "link": (),
-}
+LATER_KEYS: dict[str, tuple[str, ...]] = {"group": ("check", "sync"), "node": (), "link": ()}
 """Keys that a later version will take."""

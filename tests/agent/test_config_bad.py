@@ -34,8 +34,8 @@ ONE_FAULT = [
     ("period_ms = 100", "periode_ms = 100", '[[link]] 2: unknown key "periode_ms"; did you mean "period_ms"?'),
     ("outage_budget_ms", "outage_budget", '[pair]: unknown key "outage_budget"; did you mean "outage_budget_ms"?'),
     ("release_ms = 8", "relase_ms = 8", '[[group]] 1, output 1: unknown key "relase_ms"; did you mean "release_ms"?'),
-    ('prefer = ["gw-b", "gw-a"]', "xyzzy = 1", '[[group]] 1: unknown key "xyzzy"; known keys: failback, lone, '
-     "lonely_start_ms, mode, name, prefer"),
+    ('prefer = ["gw-b", "gw-a"]', "xyzzy = 1", '[[group]] 1: unknown key "xyzzy"; known keys: failback, '
+     "failback_after_s, hold_down_max_s, hold_down_s, lone, lonely_start_ms, mode, name, overlap, prefer, shards"),
     ("[pair]", "[timeing]\n[pair]", 'top level: unknown table or key "timeing"; did you mean "timing"?'),
     # types and ranges
     (SERIAL, 'port = "cross"\nperiod_ms = "10"\n',
@@ -61,11 +61,9 @@ ONE_FAULT = [
     ("[pair]", '[timing]\nrealtime = "yes"\n[pair]',
      '[timing]: realtime = "yes" is wrong; it takes true or false or "auto"'),
     # what a later version will do
-    (GROUP, GROUP + '\nmode = "hot-hot"', '[[group]] 1: mode = "hot-hot" is not in this version of twinbeat; '
-     'use "hot-warm"'),
-    (GROUP, GROUP + '\nfailback = "after: 10min"', '[[group]] 1: failback = "after: 10min" is not in this version of '
-     'twinbeat; use "never"'),
-    (GROUP, GROUP + "\nshards = 8", '[[group]] 1: key "shards" is not in this version of twinbeat; remove it'),
+    (GROUP, GROUP + "\nsync = true", '[[group]] 1: key "sync" is not in this version of twinbeat; remove it'),
+    (GROUP, GROUP + '\nfailback = "after: 10min"', '[[group]] 1: failback = "after: 10min" is wrong; it takes "never" '
+     'or "manual" or "after"'),
     ("[pair]", '[third_voter]\ntype = "arbiter"\nport = "x"\n[pair]', '[third_voter]: key "id" is missing; it takes '
      "a text in quotes that matches ^[0-9a-f]{8}$"),
     ("[pair]", '[third_voter]\ntype = "witnes"\n[pair]',
@@ -73,8 +71,8 @@ ONE_FAULT = [
     ("[pair]", "[third_voter]\n[pair]",
      '[third_voter]: key "type" is missing; it takes one of "arbiter", "witness", "zookeeper"'),
     # nodes
-    ("[pair]", "[node.gw-c]\n[pair]", "[node]: the file has 3 nodes (gw-c, gw-a, gw-b); this version runs pairs: write "
-     "exactly 2 tables [node.NAME]"),
+    ("[pair]", "[node.gw-c]\n[pair]", "[node]: the file has 3 nodes (gw-c, gw-a, gw-b) and none of them is the spare; "
+     "write spare = true into the one that backs the others, or remove one"),
     # links
     ('type = "serial"', 'type = "seriel"', '[[link]] 1: type = "seriel" is unknown; did you mean "serial"?'),
     ('type = "serial"\n', "", '[[link]] 1: key "type" is missing; it takes one of "mqtt", "serial", "udp"'),
@@ -198,7 +196,7 @@ def test_one_node_is_no_pair(tmp_path: Path) -> None:
     second_node = GOOD[GOOD.index("[node.gw-b]") : GOOD.index("[[link]]")]
     text = changed((second_node, ""), ('prefer = ["gw-b", "gw-a"]\n', ""))
     assert problems_of(tmp_path, text) == [
-        "[node]: the file has 1 node (gw-a); this version runs pairs: write exactly 2 tables [node.NAME]"
+        "[node]: the file has 1 node (gw-a); write two tables [node.NAME], or three of which one has spare = true"
     ]
 
 
@@ -285,7 +283,7 @@ def test_udp_nodes_with_one_address_or_two_families(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, changed(("10.0.0.2", "10.0.0.1"), (GROUP, UDP_LINK)))
     assert problem == "[[link]] 3: gw-b and gw-a have the same address 10.0.0.1:7400; give each its own"
     (problem,) = problems_of(tmp_path, changed(("10.0.0.2", "[fd00::2]"), (GROUP, UDP_LINK)))
-    assert problem == "[[link]] 3: gw-a has an IPv4 and gw-b an IPv6 address; use one family on both nodes"
+    assert problem == "[[link]] 3: gw-a has an IPv4 and gw-b an IPv6 address; use one family on all nodes"
 
 
 # ---------------------------------------------------------------- which node, which file

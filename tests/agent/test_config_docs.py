@@ -10,16 +10,20 @@ import pytest
 
 from twinbeat.config_check import CHECK_TYPES, CheckTable
 from twinbeat.config_model import OUTPUT_TYPES, TABLES
+from twinbeat.config_operator import OperatorConfig, RemoteTable
 from twinbeat.config_reader import describe, toml_text
 from twinbeat.config_schema import (
     LINK_TYPES,
     THIRD_VOTER_TYPES,
     AgentConfig,
+    BalanceConfig,
     GroupTable,
     NodeConfig,
     PairConfig,
+    PrepareTable,
     TimingConfig,
 )
+from twinbeat.config_warning import WarningConfig
 from twinbeat.wire_load import baud_that_fits, heartbeat_bytes
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
@@ -28,12 +32,17 @@ SECTIONS: dict[str, Any] = {
     "[pair]": PairConfig,
     "[node.NAME]": NodeConfig,
     "[[group]]": GroupTable,
+    "[[group.prepare]]": PrepareTable,
+    "[balance]": BalanceConfig,
+    "[warning]": WarningConfig,
     "[timing]": TimingConfig,
     "[agent]": AgentConfig,
     **{f'[[link]] with type = "{name}"': cls for name, cls in LINK_TYPES.items()},
     **{f'[third_voter] with type = "{name}"': cls for name, cls in THIRD_VOTER_TYPES.items()},
     **{f'type = "{name}"': cls for name, cls in OUTPUT_TYPES.items()},
     "[[check]]": CheckTable,
+    "[[operator]]": OperatorConfig,
+    "[remote]": RemoteTable,
     **{f'[[check]] with type = "{name}"': cls for name, cls in CHECK_TYPES.items()},
 }
 COMMON = {cls: set(CheckTable.__struct_fields__) for cls in CHECK_TYPES.values()}
