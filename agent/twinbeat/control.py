@@ -1,7 +1,8 @@
 """The control socket: one JSON request a line in, one JSON answer a line out, served by the agent's loop.
 
 A client can neither block the agent nor make it grow: sockets are non-blocking, lines, clients and unsent
-answers are bounded, and who says nothing for a while is shown out.
+answers are bounded, and who says nothing for a while is shown out. A verb of the kind `StreamVerb` may go on pushing
+lines; such a client may be silent for ever, but must read.
 """
 from __future__ import annotations
 
@@ -11,26 +12,48 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twinbeat.control_line import (
+    LINE_BYTES_MAX,
+    PUSH_BYTES_MAX,
+    Answer,
+    Client,
+    Reply,
+    Stream,
+    StreamVerb,
+    Verb,
+    encode,
+    failure,
+)
 from twinbeat.errors import ConfigError, DeviceError, TwinbeatError
 from twinbeat.run_loop import Loop, boottime_ns
 
 log = logging.getLogger("twinbeat.control")
 
-LINE_BYTES_MAX = 64 * 1024
+__all__ = [
+    "Answer",
+    "Client",
+    "ControlServer",
+    "ControlSocketError",
+    "LINE_BYTES_MAX",
+    "PUSH_BYTES_MAX",
+    "Reply",
+    "RequestError",
+    "Stream",
+    "StreamVerb",
+    "Verb",
+    "failure",
+    "group_number",
+    "listen",
+]
+
 CLIENTS_MAX = 16
 IDLE_LIMIT_S = 60.0
 SWEEP_S = 5.0
-READ_BYTES = 16 * 1024
 UNIX_PATH_BYTES_MAX = 107
 SOCKET_MODE = 0o660
-
-Answer = dict[str, Any]
-Reply = Callable[[Answer], None]
-Verb = Callable[[dict[str, Any], Reply], None]
 
 
 class ControlSocketError(DeviceError):
@@ -47,6 +70,7 @@ class ControlServer:
         self.path = path
         self.requests = 0
         self.refused_clients = 0
+        self.deaf_clients = 0
         self.idle_limit_s = IDLE_LIMIT_S
         self._loop = loop
         self._verbs = verbs
@@ -65,11 +89,11 @@ class ControlServer:
             self.path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Show out clients that have said nothing for `idle_limit_s` and wait for no answer."""
+        """Show out clients that have said nothing for `idle_limit_s` and wait for no answer and no news."""
         limit_ns = boottime_ns() - int(self.idle_limit_s * 1e9)
         for client in list(self._clients):
-            if client.heard_ns < limit_ns and not client.waiting:
-                client.close()
+            if client.heard_ns < limit_ns and client.idle:
+                client.show_out()
 
     def _accept(self) -> None:
         try:
@@ -86,7 +110,11 @@ class ControlServer:
                 pass
             connection.close()
             return
-        self._clients.add(Client(self._loop, connection, self._serve, self._clients.discard))
+        self._clients.add(Client(self._loop, connection, self._serve, self._clients.discard, self._deaf))
+
+    def _deaf(self) -> None:
+        """A client that is pushed to was shown out because it did not read."""
+        self.deaf_clients += 1
 
     def _serve(self, line: bytes, client: Client) -> None:
         self.requests += 1
@@ -97,7 +125,10 @@ class ControlServer:
                 known = ", ".join(sorted(self._verbs))
                 raise RequestError(f'unknown verb "{request["verb"]}"; known are {known}')
             client.waiting += 1
-            verb(request, client.answer_once())
+            if isinstance(verb, StreamVerb):
+                verb.serve(request, client.answer_once(), client)
+            else:
+                verb(request, client.answer_once())
         except TwinbeatError as error:
             client.fail(failure(str(error), error.exit_code))
         except Exception as error:  # noqa: BLE001
@@ -109,115 +140,6 @@ class RequestError(TwinbeatError):
     """A control request that cannot be understood."""
 
     exit_code = 2
-
-
-class Client:
-    """One connection. Requests of one client are answered one at a time, in order."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        connection: socket.socket,
-        serve: Callable[[bytes, Client], None],
-        gone: Callable[[Client], None],
-    ) -> None:
-        self.heard_ns = boottime_ns()
-        self.waiting = 0
-        self._loop = loop
-        self._connection = connection
-        self._serve = serve
-        self._gone = gone
-        self._input = bytearray()
-        self._output = bytearray()
-        self._closing = False
-        self._serving = False
-        self._open = True
-        loop.watch(connection.fileno(), self._read)
-
-    def answer_once(self) -> Reply:
-        """A function that answers the current request; its second call does nothing."""
-        pending = [True]
-
-        def reply(answer: Answer) -> None:
-            if pending:
-                pending.clear()
-                self.waiting -= 1
-                self._write(answer)
-                if not self._serving:
-                    self._next()
-
-        return reply
-
-    def fail(self, answer: Answer) -> None:
-        """Answer a request that never reached its verb, or whose verb raised."""
-        self.waiting = 0
-        self._write(answer)
-
-    def close(self) -> None:
-        """Hang up. A later answer goes nowhere."""
-        if self._open:
-            self._open = False
-            self._loop.watch(self._connection.fileno(), None)
-            self._connection.close()
-            self._gone(self)
-
-    def _read(self) -> None:
-        try:
-            data = self._connection.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-            return
-        self.heard_ns = boottime_ns()
-        self._input += data
-        self._next()
-
-    def _next(self) -> None:
-        """Serve the lines that are complete, stopping while one waits for its answer or to be read."""
-        self._serving = True
-        while self._open and not self._closing and not self.waiting and not self._output:
-            end = self._input.find(b"\n")
-            if end < 0:
-                break
-            line = bytes(self._input[:end])
-            del self._input[: end + 1]
-            if line.strip():
-                self._serve(line, self)
-        self._serving = False
-        if len(self._input) > LINE_BYTES_MAX and self._open and not self._closing:
-            self._closing = True
-            self._write(failure(f"request line longer than {LINE_BYTES_MAX} bytes; the connection is closed", 2))
-
-    def _write(self, answer: Answer) -> None:
-        if not self._open:
-            return
-        self._output += encode(answer)
-        self._flush()
-
-    def _writable(self) -> None:
-        self.heard_ns = boottime_ns()
-        self._flush()
-        if not self._output:
-            self._next()
-
-    def _flush(self) -> None:
-        try:
-            while self._output:
-                del self._output[: self._connection.send(self._output)]
-        except BlockingIOError:
-            # Until this is read nothing more is read from the client, so neither side's data can pile up.
-            self._loop.watch(self._connection.fileno(), None, self._writable)
-            return
-        except OSError:
-            self.close()
-            return
-        if self._closing:
-            self.close()
-        else:
-            self._loop.watch(self._connection.fileno(), self._read)
 
 
 def listen(path: Path, group: str | None) -> socket.socket:
@@ -275,13 +197,3 @@ def parse(line: bytes) -> dict[str, Any]:
     if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
         raise RequestError('the request names no verb; write {"verb": "status"}')
     return request
-
-
-def failure(text: str, exit_code: int) -> Answer:
-    """The answer of a request that failed."""
-    return {"ok": False, "error": text, "exit_code": exit_code}
-
-
-def encode(answer: Answer) -> bytes:
-    """An answer's line."""
-    return json.dumps(answer, separators=(",", ":"), default=str).encode() + b"\n"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twinbeat.config_check import CheckConfig
 from twinbeat.health.board import Entry, HealthBoard, Tell
-from twinbeat.health.load import CpuTimes
+from twinbeat.health.load import CpuTimes, LoadMeter
 from twinbeat.health.pool import ProbePool
 from twinbeat.health.probe import Measured, Probe, os_reason, unavailable
 from twinbeat.health.probes import build_probe
@@ -38,7 +38,10 @@ class LoopLike(Protocol):
 
 
 class HealthService:
-    """Runs checks in the loop's thread and, where they may wait, in threads of their own. `close` waits a moment."""
+    """Runs checks in the loop's thread and, where they may wait, in threads of their own. `close` waits a moment.
+
+    `said` may be set: the load that applications report, which counts where it is larger than what is measured.
+    """
 
     def __init__(
         self,
@@ -48,13 +51,14 @@ class HealthService:
         post: Callable[[Health], bool],
         tell: Tell,
         clock_ns: Callable[[], int] = boottime_ns,
-        cpu: CpuTimes | None = None,
+        cpu: CpuTimes | LoadMeter | None = None,
     ) -> None:
         self.board = HealthBoard(checks, post, tell, clock_ns())
         self.pool = ProbePool(sum(probe.blocking for probe in probes))
         self._probes = list(probes)
         self._loop = loop
         self._clock_ns = clock_ns
+        self.said: Callable[[], int] = lambda: 0
         self._cpu = cpu or CpuTimes()
         self._armed_ns = 0
         self._closed = False
@@ -104,7 +108,7 @@ class HealthService:
             load = self._cpu.sample()
         except (OSError, ValueError):
             load = None                      # no such count here: a load that is not known is none
-        self.board.load = round(load or 0)
+        self.board.load = max(round(load or 0), self.said())
         self.board.publish(self._clock_ns())
 
     def _look(self, entry: Entry, probe: Probe, now_ns: int) -> None:
@@ -142,6 +146,7 @@ def start_health(cfg: Config, agent: NodeAgent) -> HealthService:
     """The checks of this node, begun. The brokers must not have been started yet."""
     checks = cfg.checks_of(cfg.node)
     probes = [build_probe(cfg, check, agent.parts.brokers) for check in checks]
-    service = HealthService(checks, probes, agent.parts.loop, agent.post, agent.events.add)
+    meter = LoadMeter() if getattr(cfg, "balance", None) is not None else None
+    service = HealthService(checks, probes, agent.parts.loop, agent.post, agent.events.add, cpu=meter)
     service.start()
     return service
