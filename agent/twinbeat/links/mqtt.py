@@ -10,20 +10,24 @@ import logging
 import os
 import random
 import select
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from twinbeat.links.mqtt_client import (
+    LinkState,
+    MqttCounters,
+    ReasonLog,
+    connect,
+    drain,
+    make_client,
+    publish_properties,
+)
 from twinbeat.links.mqtt_note import Note
 from twinbeat.links.mqtt_options import MqttOptions, explain, explain_refusal
 from twinbeat.run_loop import boottime_ns
@@ -31,6 +35,7 @@ from twinbeat.run_loop import boottime_ns
 if TYPE_CHECKING:
     import ssl
 
+    from twinbeat.links.mqtt_mail import CommandMail
     from twinbeat.links.mqtt_watch import TopicWatch
 
 log = logging.getLogger("twinbeat.mqtt")
@@ -41,32 +46,6 @@ FRAME_BYTES_MAX = 2048
 STABLE_S = 1.0        # a connection that lasted so long was a good one: the back-off starts anew
 SHORT_LIVES_SUSPECT = 3
 """So many short connections in a row look like two clients with one id; not every broker says so."""
-REMIND_NS = 600 * 10**9
-
-
-@dataclass
-class MqttCounters:
-    """What happened on one broker since the start. Written by the link's thread, read by anybody."""
-
-    connects: int = 0
-    losses: int = 0
-    sent: int = 0
-    received: int = 0
-    stale_dropped: int = 0
-    queue_dropped: int = 0
-    notes_dropped: int = 0
-    retained_refused: int = 0
-    oversize_refused: int = 0
-    not_taken: int = 0
-
-
-@dataclass
-class LinkState:
-    """What status shows of a broker."""
-
-    connected: bool = False
-    reason: str = "not connected yet"
-    since_ns: int = field(default_factory=boottime_ns)
 
 
 class MqttLink:
@@ -89,6 +68,7 @@ class MqttLink:
         self.counters = MqttCounters()
         self.state = LinkState()
         self.watch: TopicWatch | None = None
+        self.mail: CommandMail | None = None
         self._context = context
         self._post_frame = post_frame
         self._on_state = on_state
@@ -105,7 +85,8 @@ class MqttLink:
         self._farewell: Note | None = None
         self._reason = ""
         self._short_lives = 0
-        self._logged: tuple[str, int] = ("", 0)
+        self._log = ReasonLog(options.place)
+        self._first_mid: int | None = None
         self._beat_properties = publish_properties(options.expiry_s)
         self._thread = threading.Thread(target=self._run, name=f"twinbeat-mqtt-{options.name}", daemon=True)
 
@@ -185,9 +166,7 @@ class MqttLink:
     def _connection(self) -> None:
         """One connection from connect to its end, with a client of its own: nothing is left over from the last."""
         client = self._client()
-        client.connect(self.options.host, self.options.port, self.options.keepalive_s, clean_start=True)
-        connection = client.socket()
-        assert connection is not None
+        connection = connect(client, self.options)
         fd = connection.fileno()
         poller = select.poll()
         poller.register(self._wake_fd, select.POLLIN)
@@ -209,26 +188,16 @@ class MqttLink:
                     client.loop_write()
                 else:
                     self._publish(client)
+                if self.mail is not None and self.state.connected:
+                    self.mail.tend(client)
                 client.loop_misc()
         finally:
             connection.close()
 
     def _client(self) -> paho.Client:
-        options = self.options
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=options.client_id,
-            protocol=paho.MQTTv5,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = options.connect_timeout_s
-        if self._context is not None:
-            client.tls_set_context(self._context)
-        if options.user is not None:
-            client.username_pw_set(options.user, options.password)
+        client = make_client(self.options, self._context, self.options.client_id)
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
-        client.on_socket_open = tune_socket
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -247,7 +216,8 @@ class MqttLink:
             if beat is not None:
                 self._publish_beat(client, *beat)
             elif note is not None:
-                client.publish(note.topic, note.payload, note.qos, note.retain, publish_properties(note.expiry_s))
+                properties = publish_properties(note.expiry_s, note.correlation)
+                client.publish(note.topic, note.payload, note.qos, note.retain, properties)
             else:
                 return
 
@@ -284,11 +254,15 @@ class MqttLink:
             self._reason = explain_refusal(code.value, code.getName())
             return
         wish = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True)
-        client.subscribe([(self._beat_filter, wish), *(self.watch.wishes() if self.watch else [])])
+        wishes = [(self._beat_filter, wish), *(self.watch.wishes() if self.watch else [])]
+        self._first_mid = client.subscribe(wishes)[1]
 
     def _on_subscribe(
-        self, client: paho.Client, _data: object, _mid: int, codes: list[ReasonCode], _more: object
+        self, client: paho.Client, _data: object, mid: int, codes: list[ReasonCode], _more: object
     ) -> None:
+        if mid != self._first_mid:
+            self._mail_answered(codes)
+            return
         if any(code.is_failure for code in codes[:1]):
             self._reason = (
                 f"it refuses the subscription to {self._beat_filter} ({codes[0].getName()}); "
@@ -302,15 +276,30 @@ class MqttLink:
             self._beats.clear()
             self._notes.clear()
             self._unsent = dict(self._retained)
+        if self.mail is not None:
+            self.mail.connected()
         self.counters.connects += 1
         self._set_state(True)
         if not self._short_lives:
             log.info("%s: connected", self.options.place)
-            self._logged = ("", 0)
+            self._log.forget()
+
+    def _mail_answered(self, codes: list[ReasonCode]) -> None:
+        """The topic of the commands is subscribed to apart from the beats: refused or not, the link stands."""
+        if self.mail is None or not codes:
+            return
+        self.mail.answered(codes[0])
+        if self.mail.refused:
+            self._log.say(
+                f"it refuses the subscription to {self.mail.topic_filter} ({self.mail.refused}), so no remote command "
+                "comes this way; allow this user to read it in the broker's access list"
+            )
 
     def _on_message(self, _client: paho.Client, _user: object, message: paho.MQTTMessage) -> None:
         rx_at_ns = boottime_ns()
-        if self.watch is not None and self.watch.take(message.topic, rx_at_ns):
+        if self.watch is not None and self.watch.take(message.topic, bytes(message.payload), rx_at_ns):
+            return
+        if self.mail is not None and self.mail.take(message):
             return
         if message.retain:
             self.counters.retained_refused += 1
@@ -326,7 +315,7 @@ class MqttLink:
     def _on_publish(self, _client: paho.Client, _data: object, _mid: int, code: ReasonCode, _more: object) -> None:
         if code.is_failure:
             text = f"it refuses telemetry ({code.getName()}); allow this user to write {self.options.topic('#')}"
-            self._log_once(text)
+            self._log.say(text)
 
     def _on_disconnect(
         self, _client: paho.Client, _data: object, flags: object, code: ReasonCode, _more: object
@@ -354,14 +343,7 @@ class MqttLink:
                 f" again and again; does another client use the id {self.options.client_id}? "
                 f"only one agent may run as {self.options.node} of this pair: stop the other"
             )
-        self._log_once(reason + "; trying again")
-
-    def _log_once(self, text: str) -> None:
-        """Say it when it is new and every ten minutes while it lasts: a broker away for a night fills no log."""
-        now_ns = boottime_ns()
-        if text != self._logged[0] or now_ns - self._logged[1] > REMIND_NS:
-            self._logged = (text, now_ns)
-            log.warning("%s: %s", self.options.place, text)
+        self._log.say(reason + "; trying again")
 
     def _pause(self, seconds: float) -> None:
         end_ns = boottime_ns() + int(seconds * 1e9)
@@ -373,27 +355,3 @@ class MqttLink:
                 return
             if poller.poll(left_ms):
                 drain(self._wake_fd)
-
-
-def drain(fd: int) -> None:
-    """Reset an eventfd."""
-    try:
-        os.eventfd_read(fd)
-    except BlockingIOError:
-        pass
-
-
-def publish_properties(expiry_s: int) -> Properties | None:
-    """The MQTT 5 properties of a message that the broker forgets after `expiry_s` seconds; None for 0."""
-    if not expiry_s:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = expiry_s
-    return properties
-
-
-def tune_socket(_client: paho.Client, _user: object, connection: object) -> None:
-    """Send small packets at once, and give up a silent connection after 5 s instead of a quarter of an hour."""
-    assert isinstance(connection, socket.socket)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)

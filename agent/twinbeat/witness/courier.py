@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from twinbeat.links.mqtt import SHORT_LIVES_SUSPECT, STABLE_S, drain
+from twinbeat.links.mqtt import SHORT_LIVES_SUSPECT, STABLE_S
+from twinbeat.links.mqtt_client import drain
 from twinbeat.links.mqtt_options import MqttOptions, explain, explain_refusal
 from twinbeat.run_loop import boottime_ns
 from twinbeat.witness.lane import GOODBYE, NORMAL_END, PING, Lane, Message, NotMqtt

@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from twinbeat.links.mqtt import tune_socket
+from twinbeat.links.mqtt_client import tune_socket
 from twinbeat.links.mqtt_options import MqttOptions, explain_refusal
 from twinbeat.run_loop import boottime_ns
 from twinbeat.witness.lane import PACKET_BYTES_MAX
