@@ -57,8 +57,14 @@ class ReadBack:
         for group in list(self._orders):
             self._look(group)
 
-    def _look(self, group: int) -> None:
-        epoch, on = self._orders[group]
+    def _look_again(self, group: int, order: tuple[int, bool]) -> None:
+        if self._orders.get(group) == order:
+            self._look(group, sure=True)
+
+    def _look(self, group: int, *, sure: bool = False) -> None:
+        """A contact that disagrees is looked at once more: the gate may have switched it a moment ago, by an order of
+        which this thread has yet to be told."""
+        epoch, on = order = self._orders[group]
         key = (group, epoch, on)
         for driver in self._drivers:
             if driver.place.group != group or key in self._told:
@@ -72,6 +78,9 @@ class ReadBack:
                 text = f"{driver.where()}: ordered {word(on)}, the contact reads {reads}; check relay and wiring"
                 if level is None or level == on:
                     continue
+            if not sure:
+                self._later(MARGIN_MS / 1000, lambda: self._look_again(group, order))
+                return
             log.error("%s", text)
             self._told.add(key)
             self._mismatch(group, epoch, OutputCode.OUTPUT_MISMATCH)

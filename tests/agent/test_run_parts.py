@@ -313,6 +313,10 @@ def test_a_contact_that_does_not_follow_is_told_once_for_each_order() -> None:
     seconds, look = timers.pop()
     assert seconds == pytest.approx(0.062)
     look()
+    assert told == []                    # once is no proof
+    seconds, again = timers.pop()
+    assert seconds == pytest.approx(0.05)
+    again()
     every()
     assert told == [(0, 17, OutputCode.OUTPUT_MISMATCH)]
     output.level = True
@@ -322,12 +326,32 @@ def test_a_contact_that_does_not_follow_is_told_once_for_each_order() -> None:
     assert len(told) == 1
     output.level = False
     every()
+    timers.pop()[1]()
     assert told[1:] == [(0, 25, OutputCode.OUTPUT_MISMATCH)]
     readback.changed(0, 25, False)
     overtaken = timers.pop()[1]
     readback.changed(0, 33, True)
     overtaken()
     assert len(told) == 2
+    output.close()
+
+
+def test_a_contact_that_the_gate_has_just_switched_is_no_mismatch() -> None:
+    output = Sensed(MockSpec(name="k1"), OutputPlace(group=0, group_name="pump", node="gw-a", pair="p"))
+    timers: list[tuple[float, Callable[[], None]]] = []
+    told: list[Any] = []
+    readback = ReadBack([output], lambda *args: told.append(args), lambda s, call: timers.append((s, call)))
+    every = timers.pop()[1]
+    output.level = True
+    readback.changed(0, 17, True)
+    timers.pop()[1]()
+    output.level = False                 # switched off; this thread is told a moment later
+    every()
+    again = timers.pop()[1]
+    readback.changed(0, 17, False)
+    again()
+    timers.pop()[1]()
+    assert told == []
     output.close()
 
 
