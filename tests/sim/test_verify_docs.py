@@ -10,7 +10,7 @@ import pytest
 from twinbeat.cli_dispatch import dispatch
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
-DOCUMENTED = ["pair", "hold", "three", "voter", "gated", "witness"]
+DOCUMENTED = ["pair", "hold", "three", "voter", "gated", "witness", "hothot", "spare", "overlap"]
 COMMAND = re.compile(r"^`(twinbeat verify [^`]+)` makes this page", re.MULTILINE)
 
 

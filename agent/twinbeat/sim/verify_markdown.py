@@ -13,6 +13,9 @@ WORLD_TITLES = {
     "voter": "Pair and arbiter",
     "gated": "Pair and arbiter that gates the outputs",
     "witness": "Pair and witness",
+    "hothot": "Pair that shares four groups (hot-hot)",
+    "spare": "Two nodes and a spare that backs both (hot-spare)",
+    "overlap": "Pair that drives together (overlap)",
     "solo": "One node alone",
 }
 INTRODUCTION = """\

@@ -55,7 +55,22 @@ def promise_of(fault: Fault, subject: Subject) -> Promise:
         return Promise(fault.kind in (Kind.COLD, Kind.VOTER), "there is no other node")
     if fault.key == "cold-alone":
         return cold_alone(subject)
+    if subject.all_drive:
+        return of_all(fault)
     return ANSWERS[fault.kind](subject)
+
+
+def of_all(fault: Fault) -> Promise:
+    """A group that every node drives by its own word (O1): one node's fault takes nothing from the others."""
+    if fault.kind is Kind.FROZEN:
+        return Promise(True, "the other node drives too", EXCUSE_REMEDY[Excuse.FROZEN],
+                       "the output that stands still keeps its level: it cannot be switched off meanwhile")
+    if fault.kind is Kind.CONTACT:
+        return Promise(True, "the other node drives too", EXCUSE_REMEDY[Excuse.CONTACT],
+                       "a contact that is welded on cannot be switched off")
+    if fault.kind is Kind.COLD:
+        return always("after LISTEN every node drives")
+    return goes_on("every node drives it by its own word")
 
 
 def always(why: str) -> Promise:
@@ -162,6 +177,8 @@ def voter_cut(subject: Subject) -> Promise:
 
 def cold_alone(subject: Subject) -> Promise:
     """A node that never heard another."""
+    if subject.all_drive:
+        return always("it drives after LISTEN, by its own word")
     if subject.holds:
         return Promise(False, "with lone = hold a node that never heard the other does not drive",
                        "start the other node as well")

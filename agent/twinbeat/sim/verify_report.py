@@ -32,6 +32,8 @@ CHECK_ROWS: dict[str, tuple[str, ...]] = {
     "all links cut, both alive": ("cut-all",),
     "third voter lost": ("voter-kill", "voter-crash"),
     "driver cut off from it": ("voter-cut-driver",),
+    "driver cut off from all": ("cut-driver", "mute-all"),
+    "all links cut, all alive": ("cut-all",),
 }
 """Which faults here are meant by a row of `twinbeat check`; rows about links are found by the link's type."""
 

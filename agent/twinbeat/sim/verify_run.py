@@ -130,7 +130,7 @@ class Bench:
         while limit_ns < longest_ns:
             results = [self.engine(variant).run(self.starts(self.tools.rng(variant)), variant, limit_ns)
                        for variant in range(len(self.specs))]
-            if all(len(drivers) == 1 for result in results for drivers in result.drivers):
+            if all(drivers for result in results for drivers in result.drivers):
                 return limit_ns + limit_ns // HALVES + HANDOVER_SETTLES_NS
             limit_ns += limit_ns // HALVES
         return longest_ns
@@ -240,7 +240,7 @@ def waited(subject: Subject, plan: Plan, gap: Gap) -> bool:
 def prepared(subject: Subject, plan: Plan, gaps: Sequence[Gap]) -> bool:
     """Whether the one for whom the fault was made drove the groups that are judged when it came."""
     last = {gap.group: gap for gap in gaps if gap.at_ns < plan.fault_ns}
-    return all(group in last and last[group].after == plan.driver
+    return all(group in last and (last[group].after == plan.driver or subject.all_drive)
                and last[group].at_ns + last[group].length_ns <= plan.fault_ns for group in subject.groups)
 
 

@@ -67,6 +67,11 @@ class Subject:
         return self.spec.settings[0].groups[self.groups[0]].gated
 
     @property
+    def all_drive(self) -> bool:
+        """The groups are not exclusive: every node drives them."""
+        return not self.spec.settings[0].groups[self.groups[0]].exclusive
+
+    @property
     def alone_decides(self) -> bool:
         """Two voters only: what `lone` says counts."""
         return len(self.spec.settings[0].voters) + self.third_voter == 2
@@ -123,11 +128,19 @@ def variants(spec: WorldSpec) -> tuple[WorldSpec, ...]:
 
 
 def named_subject(name: str, budget_ms: float | None = None) -> Subject:
-    """A world by its name in `twinbeat.sim.worlds`. Raises UsageError for an unknown one."""
-    spec = shape(name).spec()
-    groups = tuple(range(len(spec.groups_named)))
+    """A world by its name in `twinbeat.sim.worlds`. Raises UsageError for an unknown one.
+
+    Its groups move for faults alone. Of a world with groups that every node drives only those are looked at, of one with
+    groups for different nodes those of the first.
+    """
+    made = shape(name)
+    spec = (shape(name, groups=made.shared) if made.shared else made).spec()
+    spec = replace(spec, settings=tuple(
+        replace(settings, groups=tuple(map(still, settings.groups)), load_gap_percent=0) for settings in spec.settings))
+    every = spec.settings[0].groups
+    groups = tuple(number for number, group in enumerate(every) if group.drivers == every[0].drivers)
     return Subject(title=name, spec=drift_at_bound(spec), groups=groups, budget_ms=budget_ms,
-                   late_make_ms=(0.0,) * len(groups))
+                   late_make_ms=(0.0,) * len(every))
 
 
 def config_subjects(cfg: Config, budget_ms: float | None = None) -> list[Subject]:
