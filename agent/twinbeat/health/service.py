@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twinbeat.config_check import CheckConfig
 from twinbeat.health.board import Entry, HealthBoard, Tell
 from twinbeat.health.load import CpuTimes, LoadMeter
-from twinbeat.health.pool import ProbePool
 from twinbeat.health.probe import Measured, Probe, os_reason, unavailable
 from twinbeat.health.probes import build_probe
+from twinbeat.probe_pool import ProbePool
 from twinbeat.run_loop import boottime_ns
 from twinbeat_core.events import Health
 
