@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from twinbeat_core.model import Cause, OutputCode, State
 log = logging.getLogger("twinbeat")
 
 SCHEMA = 1
-KEPT = 64
+KEPT = 256
 FILE_BYTES_MAX = 512 * 1024
 LINE_BYTES_MAX = 32 * 1024
+LOADED_BYTES = 512 * 1024
 SETTLE_S = 1.0
 DRIVING = (State.ACTIVE,)
 
@@ -34,6 +35,7 @@ class Verdicts:
 
     `evidence(group)` says what links and voters last said; `later(seconds, call)` calls back;
     `save(call)` runs a call where it may wait for the disk; `publish(record)` is told of each complete record.
+    `overlap` names the groups that every node drives: there nobody takes over from anybody.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Verdicts:
         later: Callable[[float, Callable[[], None]], object],
         save: Callable[[Callable[[], None]], object],
         publish: Callable[[Record], None],
+        overlap: Collection[str] = (),
     ) -> None:
         self._names = names
         self._pair = pair
@@ -53,6 +56,7 @@ class Verdicts:
         self._later = later
         self._save = save
         self._publish = publish
+        self._overlap = frozenset(overlap)
         self._drafts: dict[int, Record] = {}
         self._claims: dict[int, Reported] = {}
         self._orders: dict[int, tuple[int, bool, int]] = {}
@@ -90,9 +94,9 @@ class Verdicts:
         for group in list(self._drafts):
             self._complete(group)
 
-    def last(self, count: int, group: str | None = None) -> list[Record]:
-        """The newest records, oldest first."""
-        fitting = [record for record in self.records if group is None or record.get("group") == group]
+    def last(self, count: int, groups: Collection[str] | None = None) -> list[Record]:
+        """The newest records, oldest first; of these groups only where some are named."""
+        fitting = [record for record in self.records if groups is None or record.get("group") in groups]
         return fitting[-count:] if count > 0 else []
 
     # ------------------------------------------------------------ drafts
@@ -119,7 +123,10 @@ class Verdicts:
             "measured": measured,
             "evidence": evidence,
         }
-        record["sentence"] = sentence(self._names, report, cause, evidence)
+        overlap = record["group"] in self._overlap
+        if overlap:
+            record["overlap"] = True
+        record["sentence"] = sentence(self._names, report, cause, evidence, overlap)
         return record
 
     def _try_complete(self, group: int) -> bool:
@@ -132,7 +139,8 @@ class Verdicts:
         if order is None or order[0] != draft["epoch"] or order[1] != on:
             return False
         wanted = OutputCode.OUTPUT_DRIVEN if on else OutputCode.OUTPUT_OFF
-        if confirm is None or confirm[0] != draft["epoch"] or confirm[1] != wanted or confirm[2] < order[2]:
+        # The gate may be quicker than the decider's own note of the order, so the decision is what it must not precede.
+        if confirm is None or confirm[:2] != (draft["epoch"], wanted) or confirm[2] < draft["boottime_ns"]:
             return False
         self._complete(group)
         return True
@@ -161,11 +169,14 @@ class Verdicts:
         order, confirm = self._orders.get(group), self._confirms.get(group)
         if order is None or order[0] != draft["epoch"] or order[1] != on:
             return
-        measured = draft["measured"]
-        measured["decided_to_ordered_ms"] = ms(order[2] - draft["boottime_ns"])
-        if confirm is not None and confirm[0] == draft["epoch"] and confirm[2] >= order[2]:
-            if confirm[1] == (OutputCode.OUTPUT_DRIVEN if on else OutputCode.OUTPUT_OFF):
-                measured["ordered_to_on_ms" if on else "ordered_to_off_ms"] = ms(confirm[2] - order[2])
+        measured, word = draft["measured"], "on" if on else "off"
+        wanted = OutputCode.OUTPUT_DRIVEN if on else OutputCode.OUTPUT_OFF
+        if confirm is None or confirm[:2] != (draft["epoch"], wanted) or confirm[2] < draft["boottime_ns"]:
+            measured["decided_to_ordered_ms"] = ms(order[2] - draft["boottime_ns"])
+            return
+        ordered_ns = min(order[2], confirm[2])       # what was carried out had been ordered, whenever that was noted
+        measured["decided_to_ordered_ms"] = ms(ordered_ns - draft["boottime_ns"])
+        measured[f"ordered_to_{word}_ms"] = ms(confirm[2] - ordered_ns)
 
 
 def is_role_change(old: int, new: int) -> bool:
@@ -177,10 +188,12 @@ def is_role_change(old: int, new: int) -> bool:
     return old != new and bool(State.OUT in (old, new))
 
 
-def sentence(names: Names, report: Reported, cause: int, evidence: Record) -> str:
+def sentence(names: Names, report: Reported, cause: int, evidence: Record, overlap: bool = False) -> str:
     """What happened and why, in one plain English sentence."""
     group, node = names.group_name(report.group), names.node
     reason = reason_text(cause, evidence)
+    if report.value == State.ACTIVE and overlap:
+        return f"{node} drives {group} too (epoch {report.epoch}), as every node does that may."
     if report.value == State.ACTIVE:
         alone = report.extra == Cause.CAUSE_ALONE and cause != Cause.CAUSE_ALONE
         more = f"; it drives alone, because {CAUSES[Cause.CAUSE_ALONE]}" if alone else ""
@@ -197,6 +210,9 @@ def reason_text(cause: int, evidence: Record) -> str:
     text = CAUSES.get(cause, cause_name(cause))
     if cause == Cause.CAUSE_UNFIT and evidence.get("unfit"):
         return f"{text} ({'; '.join(evidence['unfit'])})"
+    if cause == Cause.CAUSE_LOAD and evidence.get("load") is not None:
+        others = [f"{peer['node']} {peer['load']} %" for peer in evidence.get("peers", []) if "load" in peer]
+        return f"{text} (here {evidence['load']} %, {', '.join(others)})"
     if cause not in (Cause.CAUSE_SILENCE, Cause.CAUSE_ALONE):
         return text
     heard = [peer for peer in evidence.get("peers", []) if peer.get("heard_ms_ago") is not None]
@@ -211,7 +227,7 @@ def load(path: Path) -> list[Record]:
     """The newest records of an earlier run; lines that are not records (a power cut) are passed over."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4 * LINE_BYTES_MAX))
+            file.seek(max(0, path.stat().st_size - LOADED_BYTES))
             lines = file.read().splitlines()
     except OSError:
         return []
