@@ -11,8 +11,8 @@ from twinbeat.config_check import CheckConfig, CommandCheck, MqttCheck, TcpCheck
 
 if TYPE_CHECKING:
     from twinbeat.config import Config
-    from twinbeat.health.pool import ProbePool
     from twinbeat.health.probe import Measured, Probe
+    from twinbeat.probe_pool import ProbePool
 
 AGAIN_S = 0.5
 """A check that counts between two looks is looked at twice."""
@@ -108,7 +108,7 @@ def health_lines(rows: list[HealthRow]) -> Iterator[tuple[str, str]]:
 
 def look_at_all(cfg: Config) -> tuple[list[str], list[str], list[str]]:
     """Run every probe of this node once: (what is good, warnings, problems), one sentence each."""
-    from twinbeat.health.pool import ProbePool
+    from twinbeat.probe_pool import ProbePool
 
     found: list[str] = []
     warnings: list[str] = []

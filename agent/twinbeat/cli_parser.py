@@ -4,7 +4,13 @@ from __future__ import annotations
 import argparse
 
 from twinbeat.cli_control import add_control_verbs
+from twinbeat.cli_drill import add_drill_verbs
+from twinbeat.cli_operate import OPERATE_COMMANDS, add_operate_verbs
 from twinbeat.cli_options import Parser, add_config, add_json, add_run_dir, add_verb
+from twinbeat.cli_owner import add_owner_verb
+from twinbeat.cli_remote import add_remote_verb
+from twinbeat.cli_upgrade import add_upgrade_verbs
+from twinbeat.cli_warnings import add_warnings_verb
 from twinbeat.errors import UsageError
 from twinbeat.version import __version__
 
@@ -25,7 +31,10 @@ PASSED_ON = {
 }
 """Commands with a command line of their own."""
 
-COMMANDS = ("run", "check", "status", "why", "events", "handover", "out", "in", "keygen", "version", *PASSED_ON)
+COMMANDS = (
+    "run", "check", "status", "watch", "why", "events", "owner", *OPERATE_COMMANDS, "keygen", "version",
+    "upgrade-check", "warnings", "drill", "remote", *PASSED_ON,
+)
 
 
 def check_command(words: list[str]) -> None:
@@ -50,6 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     add_agent_verbs(verbs)
     add_control_verbs(verbs)
+    add_warnings_verb(verbs)
+    add_owner_verb(verbs)
+    add_operate_verbs(verbs)
+    add_upgrade_verbs(verbs)
+    add_drill_verbs(verbs)
+    add_remote_verb(verbs)
     for name, text in PASSED_ON.items():
         verbs.add_parser(name, help=f"{text} (twinbeat {name} --help)", add_help=False)
     return parser
@@ -68,9 +83,10 @@ def add_agent_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
     check.add_argument("--no-key", action="store_true", help="do not look at the key file, for a machine without it")
     add_json(check)
 
-    keygen = add_verb(verbs, "keygen", "keygen", "write a new key for a pair; copy it to the other gateway")
+    keygen = add_verb(verbs, "keygen", "keygen", "write a new key, for a pair or for an operator; both gateways need it")
     keygen.add_argument("path", metavar="PATH", help="the file to write, mode 0600")
     keygen.add_argument("--force", action="store_true", help="replace an existing key")
 
     version = add_verb(verbs, "version", "version", "print versions")
+    version.add_argument("--config", metavar="FILE", help="with --json: also the digest of this configuration file")
     add_json(version)

@@ -20,6 +20,8 @@ from twinbeat.config import Config, core_settings, load_config
 from twinbeat.control import ControlServer
 from twinbeat.errors import ConfigError, DeviceError
 from twinbeat.keys import load_key
+from twinbeat.remote import operators_of, remote_verbs
+from twinbeat.run_apps import Applications
 from twinbeat.run_desk import verb_table
 from twinbeat.run_jobs import Jobs
 from twinbeat.run_lock import NodeLock
@@ -35,20 +37,24 @@ from twinbeat.run_open import (
     open_ports,
     serial_opener,
 )
+from twinbeat.run_operate import Operation
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
 from twinbeat.run_rescue import switch_off
 from twinbeat.run_stop import PlannedStop
 from twinbeat.run_twin import LOOK_S, TwinWatch
 from twinbeat.run_types import GateLike, RuntimeLike
+from twinbeat.run_view import apart_of, families_of
 from twinbeat.run_voter import LOOK_S as VOTER_LOOK_S
 from twinbeat.run_voter import attach_contacts, open_third_voter
 from twinbeat.sdnotify import Notifier
 from twinbeat.slow_outputs import SlowOutputs
 from twinbeat.store import Store
 from twinbeat.telemetry import Telemetry
+from twinbeat.upgrade.pin import protocol_range
 from twinbeat.verdict import Verdicts
 from twinbeat.version import __version__
+from twinbeat.warning.service import begin_warnings
 from twinbeat_core.events import Command, LinkChange
 from twinbeat_core.model import CommandCode
 
@@ -130,6 +136,7 @@ class Session:
         self._state_dir = state_dir
         self._leave = leave
         self._names = names_of(cfg)
+        self._operators = operators_of(cfg)
         self._started = False
         self._loop = Loop()
         leave.callback(self._loop.close)
@@ -213,6 +220,7 @@ class Session:
             self._loop.call_later,
             lambda job: files.submit("verdict", job),
             telemetry.verdict,
+            [cfg.groups[unit].name for family in cfg.families if family.overlap for unit in family.units],
         )
 
     def _broker_changed(self, rt: RuntimeLike, link: int, up: bool) -> None:
@@ -231,10 +239,16 @@ class Session:
         """Start the threads and services, in the order in which they need each other."""
         cfg, parts, loop = self._cfg, agent.parts, self._loop
         kinds = [link.type for link in cfg.links]
+        agent.apart = apart_of(cfg)
+        agent.status_parts["families"] = lambda: families_of(cfg)
         fixed = {"pair": cfg.pair.name, "session": parts.opened.starts, "incarnation": parts.opened.incarnation,
-                 "config_digest": cfg.digest}
-        verbs = verb_table(agent, kinds, lambda: [driver.describe() for driver in outputs.drivers], fixed)
-        server = ControlServer(loop, cfg.socket_path(str(self._run_dir)), verbs, cfg.agent.control_group)
+                 "config_digest": cfg.digest, "protocol": protocol_range()}
+        apps = Applications(cfg, agent)
+        operation = Operation(cfg, agent, self._state_dir)
+        self._leave.callback(operation.close)
+        verbs = verb_table(agent, kinds, lambda: [driver.describe() for driver in outputs.drivers], fixed, operation)
+        verbs |= remote_verbs(agent, cfg.pair.name, self._operators, verbs)
+        server = ControlServer(loop, cfg.socket_path(str(self._run_dir)), verbs | apps.table(), cfg.agent.control_group)
         self._leave.callback(server.close)
         signals = Signals(loop, {signal.SIGTERM: stop.signalled, signal.SIGINT: stop.signalled, signal.SIGHUP: hung_up})
         self._leave.callback(signals.close)
@@ -242,6 +256,7 @@ class Session:
         parts.warnings += parts.rt.start(parts.opened.incarnation, parts.opened.ceiling, parts.opened.disk_lost)
         self._started = True
         self._tell_last_drivers(parts)
+        operation.begin()
         self._leave.callback(self._stop_once, parts.rt)
         agent.begin()
         if cfg.checks_of(cfg.node):
@@ -249,6 +264,8 @@ class Session:
 
             agent.health = start_health(cfg, agent)
             self._leave.callback(agent.health.close)
+        apps.start()
+        begin_warnings(cfg, agent, self._state_dir, self._leave.callback)
         twins = TwinWatch(self._names, cfg.pair.name, agent.events, parts.warnings)
         loop.call_every(LOOK_S, lambda: twins.look(agent.core_view))
         self._begin_voter(agent)

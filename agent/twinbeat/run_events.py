@@ -35,19 +35,20 @@ class EventLog:
         self._tokens = LOGGED_BURST
         self._filled_ns = clock_ns()
 
-    def add(self, code: str, text: str, level: int = logging.INFO, at_ns: int | None = None) -> None:
-        """Note an event; `at_ns` is when it happened (CLOCK_BOOTTIME)."""
+    def add(
+        self, code: str, text: str, level: int = logging.INFO, at_ns: int | None = None, group: str | None = None
+    ) -> None:
+        """Note an event; `at_ns` is when it happened (CLOCK_BOOTTIME), `group` what it is about if it is about one."""
         at_ns = self._clock_ns() if at_ns is None else at_ns
-        self._ring.append(
-            {
-                "seq": self._next,
-                "time": utc_now(),
-                "boottime_ns": at_ns,
-                "level": logging.getLevelName(level).lower(),
-                "code": code,
-                "text": text,
-            }
-        )
+        event = {
+            "seq": self._next,
+            "time": utc_now(),
+            "boottime_ns": at_ns,
+            "level": logging.getLevelName(level).lower(),
+            "code": code,
+            "text": text,
+        }
+        self._ring.append(event if group is None else event | {"group": group})
         self._next += 1
         if level <= logging.DEBUG:
             return

@@ -12,10 +12,10 @@ from twinbeat.run_jobs import Jobs
 from twinbeat.run_loop import Loop, boottime_ns
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
-from twinbeat.run_types import GateLike, HealthLike, MqttLike, RuntimeLike
-from twinbeat.run_view import OWNING, driver_of, evidence
+from twinbeat.run_types import EarlyLike, GateLike, HealthLike, MqttLike, RuntimeLike
+from twinbeat.run_view import OWNING, connected, driver_of, evidence
 from twinbeat.run_voter import VOTER_PORT, ThirdVoter
-from twinbeat.run_words import LEVELS, Names, Reported, cause_name, code_name, sentence
+from twinbeat.run_words import LEVELS, Names, Reported, about_group, cause_name, code_name, sentence
 from twinbeat.sdnotify import Notifier
 from twinbeat.slow_outputs import SlowOutputs
 from twinbeat.store import Opened, Store, StoreError
@@ -64,11 +64,16 @@ class NodeAgent:
         self.failure = ""
         self.readback: ReadBack | None = None
         self.health: HealthLike | None = None
+        self.early: EarlyLike | None = None
+        self.scored: Callable[[Any], Any] | None = None
         self.events = EventLog(parts.telemetry.event)
         self.verdicts = verdicts_of(self)
         self.refusals: dict[int, Reported] = {}
         self.watchers: list[Callable[[], bool]] = []
+        self.report_hooks: list[Callable[[Reported], None]] = []
+        self.status_parts: dict[str, Callable[[], Any]] = {}
         self.messages = 0
+        self.apart: frozenset[tuple[int, int]] = frozenset()
         self._causes: dict[int, int] = {}
         self._vain = VainClaims()
         self._driving: set[int] = set()
@@ -127,8 +132,9 @@ class NodeAgent:
 
     def _reported(self, message: Any) -> None:
         report = Reported(*message)
-        if report.code == ReportCode.RP_STATE:
-            self._causes[report.group] = report.extra
+        claimed = (report.node, report.value) == (State.CLAIMING, State.ACTIVE)
+        if report.code == ReportCode.RP_STATE and not (claimed and report.group in self._causes):
+            self._causes[report.group] = report.extra      # of a driver: why it claimed, not how it was granted
         if report.code == ReportCode.RP_PEER_DEAD and self.parts.voter is not None:
             self.parts.voter.peer_dead(report.node, report.value)
         if report.code == ReportCode.RP_PEER_DEAD and report.extra:
@@ -136,10 +142,12 @@ class NodeAgent:
         told, untold = self._vain.take(report) if report.code == ReportCode.RP_STATE else (True, 0)
         if untold:
             name = self.names.group_name(report.group)
-            self.events.add("CLAIMS", f"{name}: {untold} more changes between STANDBY and CLAIMING were not told apart")
+            more = f"{name}: {untold} more changes between STANDBY and CLAIMING were not told apart"
+            self.events.add("CLAIMS", more, group=name)
         if told:
             text = sentence(report, self.names)
-            self.events.add(code_name(report.code), text, LEVELS.get(report.code, logging.INFO), report.at_ns)
+            level, about = LEVELS.get(report.code, logging.INFO), about_group(report, self.names)
+            self.events.add(code_name(report.code), text, level, report.at_ns, about)
         if report.code == ReportCode.RP_STATE:
             self.verdicts.state_changed(report)
             self._show_state()
@@ -148,9 +156,11 @@ class NodeAgent:
             self.parts.loop.call_later(ROLE_SETTLE_S, lambda: self._remember_driver(report.group))
         elif report.code == ReportCode.RP_HANDOVER_REFUSED:
             self.refusals[report.group] = report
+        for hook in self.report_hooks:
+            hook(report)
 
     def _drive_changed(self, message: Any) -> None:
-        cause = cause_name(self._causes.get(message.group, 0))
+        cause = self.cause_of(message.group)
         self.verdicts.drive_changed(message.group, message.epoch, bool(message.on), message.at_ns)
         self.parts.slow.drive(message.group, bool(message.on), message.epoch, cause)
         if message.on:
@@ -167,7 +177,7 @@ class NodeAgent:
             fault = "could not be switched" if message.code == OutputCode.OUTPUT_FAILED else "disagrees on read-back"
             group = self.names.group_name(message.group)
             text = f"{group}: an output {fault} (epoch {message.epoch}); check its wiring and device"
-            self.events.add("OUTPUT", text, logging.ERROR, message.at_ns)
+            self.events.add("OUTPUT", text, logging.ERROR, message.at_ns, group)
 
     def _serial_fault(self, message: Any) -> None:
         voter = self.parts.voter
@@ -205,7 +215,7 @@ class NodeAgent:
 
     def post(self, event: Any) -> bool:
         """Send an event to the core."""
-        if self.rt.post(event):
+        if self.rt.post(event if self.scored is None else self.scored(event)):
             return True
         self.events.add("RING_FULL", f"the decider takes no events: {type(event).__name__} was lost", logging.ERROR)
         return False
@@ -215,10 +225,14 @@ class NodeAgent:
         event = Output(boottime_ns(), group, OutputCode(code), epoch)
         self.parts.loop.call_threadsafe(lambda: self.post(event))
 
+    def cause_of(self, group: int) -> str:
+        """Why a group last changed its state here; of a driver: why it claimed."""
+        return cause_name(self._causes.get(group, 0))
+
     def core_view(self) -> dict[str, Any]:
         """The core's state as plain data."""
         raw = self.rt.view()
-        return dict(raw.get("core", raw))
+        return dict(connected(raw.get("core", raw), self.apart))
 
     def evidence(self, group: int) -> dict[str, Any]:
         """What links and voters say about a group at this moment, brokers included."""
@@ -281,7 +295,7 @@ class NodeAgent:
         view = self.core_view()
         name = self.names.group_name(group)
         if driver_of(view, self.names, group) is None and view["groups"][group]["state"] not in OWNING:
-            self.parts.telemetry.role(name, None, epoch, cause_name(self._causes.get(group, 0)))
+            self.parts.telemetry.role(name, None, epoch, self.cause_of(group))
         else:
             self.parts.telemetry.not_ours(name)
 

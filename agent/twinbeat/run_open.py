@@ -56,10 +56,12 @@ def names_of(cfg: Config) -> Names:
 
 
 def open_outputs(cfg: Config) -> OpenedOutputs:
-    """Open every output. Raises OutputError with none left open; nothing has been switched on then."""
+    """Open every output of what this node may drive. Raises OutputError with none left open; none was switched on."""
     opened = OpenedOutputs()
     try:
         for number, group in enumerate(cfg.groups):
+            if not cfg.may_drive(group):
+                continue
             place = OutputPlace(
                 group=number,
                 group_name=group.name,
@@ -83,13 +85,16 @@ def open_outputs(cfg: Config) -> OpenedOutputs:
 def open_ports(
     cfg: Config, rt: RuntimeLike, gate_pid: int, soon: Callable[[Callable[[], None]], None]
 ) -> tuple[dict[int, SerialPort], list[str]]:
-    """Open the serial and UDP links and hand them to the real-time part. Raises DeviceError.
+    """Open the serial and UDP links of this node and hand them to the real-time part. Raises DeviceError.
 
-    Returns the serial ports by link, to be watched for unplugging, and warnings.
+    A cable between two other nodes is none of its. Returns the serial ports by link, to be watched for unplugging, and
+    warnings.
     """
     serials: dict[int, SerialPort] = {}
     warnings: list[str] = []
     for number, link in enumerate(cfg.links):
+        if not cfg.reaches(link):
+            continue
         if isinstance(link, SerialLink):
             path = cfg.serial_path(link.port)
             serials[number] = SerialPort(

@@ -1,7 +1,7 @@
 """The real-time part as the agent sees it, so that the agent can be tested without a gate and real threads."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twinbeat.links.mqtt_note import Note
@@ -75,6 +75,9 @@ class RuntimeLike(Protocol):
 class MqttLike(Protocol):
     """A broker's link as the agent uses it (`twinbeat.links.mqtt.MqttLink`)."""
 
+    watch: Any
+    mail: Any
+
     @property
     def state(self) -> Any:
         """Connected or not, and why."""
@@ -103,8 +106,17 @@ class MqttLike(Protocol):
         """Leave in order."""
 
 
+class EarlyLike(Protocol):
+    """Early warning (`twinbeat.warning.service.WarningService`)."""
+
+    def describe(self) -> dict[str, Any]:
+        """What stands, every figure, and what is not there."""
+
+
 class HealthLike(Protocol):
     """The checks of a node (`twinbeat.health.service.HealthService`)."""
+
+    said: Callable[[], int]
 
     def reasons(self) -> list[str]:
         """What makes this node unfit, in words."""

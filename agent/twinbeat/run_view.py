@@ -33,9 +33,37 @@ def driver_of(view: View, names: Names, group: int) -> str | None:
     return best[1] if best else None
 
 
+def drivers_of(view: View, names: Names, group: int) -> list[str]:
+    """Every node that drives a group as far as this node knows; two are right for a group of both only."""
+    own = [names.node] if view["groups"][group]["state"] == "ACTIVE" else []
+    fresh = (peer for peer in view["peers"] if peer["known"] and not peer["dead"] and not peer["silent"])
+    return own + [names.node_name(peer["node"]) for peer in fresh if peer["rows"][group]["state"] == "ACTIVE"]
+
+
 def peer_alive(view: View) -> bool:
     """Whether some other node is heard and could take over."""
     return any(peer["known"] and not peer["dead"] and not peer["silent"] for peer in view["peers"])
+
+
+def apart_of(cfg: Any) -> frozenset[tuple[int, int]]:
+    """Numbers of nodes and links where no cable joins that node and this one: a serial link joins two of three."""
+    return frozenset(
+        (node, number)
+        for number, link in enumerate(cfg.links)
+        for node, name in enumerate(cfg.node_names)
+        if not (cfg.reaches(link) and cfg.reaches(link, name))
+    )
+
+
+def connected(view: View, apart: frozenset[tuple[int, int]]) -> View:
+    """A view without the paths that there cannot be."""
+    if not apart:
+        return view
+    peers = [
+        {**peer, "paths": [path for path in peer["paths"] if (peer["node"], path["link"]) not in apart]}
+        for peer in view["peers"]
+    ]
+    return {**view, "peers": peers}
 
 
 def link_up(view: View, link: int) -> bool:
@@ -59,6 +87,7 @@ def groups_status(view: View, names: Names) -> list[dict[str, Any]]:
             {
                 "name": names.group_name(number),
                 "driver": driver_of(view, names, number),
+                "drivers": drivers_of(view, names, number),
                 "state": group["state"],
                 "cause": str(group["cause"]).removeprefix("CAUSE_"),
                 "epoch": group["epoch"],
@@ -69,9 +98,32 @@ def groups_status(view: View, names: Names) -> list[dict[str, Any]]:
                 "promised_to": None if holder is None else names.node_name(holder),
                 "promise_left_ms": promise["left_ms"],
                 "votes": {names.node_name(int(voter)): left for voter, left in group["votes"].items()},
+                **course(group, names),
             }
         )
     return shown
+
+
+def course(group: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """What is under way for a group: moves held down, a way back that waits, a taker that prepares."""
+    found = {key: group[key] for key in ("hold_down_ms", "changes", "failback_in_ms", "may_drive") if key in group}
+    asked = group.get("preparing")
+    return found | ({} if asked is None else {"preparing": names.node_name(int(asked))})
+
+
+def families_of(cfg: Any) -> list[dict[str, Any]]:
+    """The groups as the configuration writes them: the names of their units, and who may drive each, best first."""
+    return [
+        {
+            "name": family.name,
+            "mode": family.mode,
+            "shards": family.shards,
+            "overlap": family.overlap,
+            "units": [cfg.groups[unit].name for unit in family.units],
+            "drivers": [list(cfg.groups[unit].drivers) for unit in family.units],
+        }
+        for family in getattr(cfg, "families", ())
+    ]
 
 
 def peers_status(view: View, names: Names) -> list[dict[str, Any]]:
@@ -79,6 +131,7 @@ def peers_status(view: View, names: Names) -> list[dict[str, Any]]:
     shown = []
     for peer in view["peers"]:
         states = {names.group_name(number): row["state"] for number, row in enumerate(peer["rows"])}
+        epochs = {names.group_name(number): row["epoch"] for number, row in enumerate(peer["rows"])}
         shown.append(
             {
                 "name": names.node_name(peer["node"]),
@@ -93,7 +146,9 @@ def peers_status(view: View, names: Names) -> list[dict[str, Any]]:
                 "grant_ms": peer["grant_ms"],
                 "config_mismatch": peer["config_mismatch"],
                 "version_mismatch": peer["version_mismatch"],
+                **{key: peer[key] for key in ("version", "version_max") if key in peer},
                 "groups": states,
+                "epochs": epochs,
             }
         )
     return shown
@@ -109,7 +164,8 @@ def links_status(view: View, names: Names, kinds: Sequence[str]) -> list[dict[st
             if path is not None:
                 paths[names.node_name(peer["node"])] = path_status(path)
         up = link_up(view, number)
-        shown.append({"name": names.link_name(number), "type": kind, "up": up, "paths": paths})
+        here = bool(paths) or not view["peers"]
+        shown.append({"name": names.link_name(number), "type": kind, "here": here, "up": up, "paths": paths})
     return shown
 
 
@@ -149,6 +205,7 @@ def evidence(view: View, names: Names, group: int) -> dict[str, Any]:
                 "said_state": row["state"],
                 "said_epoch": row["epoch"],
                 "health": peer["health"],
+                "load": peer["load"],
                 "links": {names.link_name(path["link"]): path_status(path) for path in peer["paths"]},
             }
         )
@@ -160,5 +217,6 @@ def evidence(view: View, names: Names, group: int) -> dict[str, Any]:
         "promise_left_ms": own["promise"]["left_ms"],
         "alone": own["alone"],
         "barred_by": bars_text(own["bars"]),
+        "load": view["load"],
         "timers": {"authority_ms": own["authority_ms"], "grant_max_ms": view["grant_max_ms"]},
     }

@@ -29,6 +29,8 @@ LEVELS: dict[int, int] = {
     ReportCode.RP_GRANT: logging.DEBUG,
     ReportCode.RP_EPOCH_CEILING: logging.WARNING,
     ReportCode.RP_OUTPUT_FAULT: logging.ERROR,
+    ReportCode.RP_PREPARE: logging.INFO,
+    ReportCode.RP_HELD: logging.INFO,
 }
 
 CAUSES: dict[int, str] = {
@@ -41,7 +43,7 @@ CAUSES: dict[int, str] = {
     Cause.CAUSE_DEATH_NOTICE: "the other node's gate reported that its agent died and its outputs are off",
     Cause.CAUSE_HANDOVER: "planned handover",
     Cause.CAUSE_MAJORITY: "a majority of the voters promised",
-    Cause.CAUSE_ALONE: "no other node answers, and lone = takeover",
+    Cause.CAUSE_ALONE: "no other node votes, and lone = takeover",
     Cause.CAUSE_LAPSED: "its authority ran out without answers from a majority",
     Cause.CAUSE_YIELD: "another node drives or claims with right of way",
     Cause.CAUSE_HIGHER_EPOCH: "another node drives at a higher epoch",
@@ -52,7 +54,21 @@ CAUSES: dict[int, str] = {
     Cause.CAUSE_STOP: "planned stop of the agent",
     Cause.CAUSE_THIRD_LOST: "the arbiter that gates its outputs did not hear it any more, but the other",
     Cause.CAUSE_SELF_LATE: "its authority ran out while this node was not running",
+    Cause.CAUSE_FAILBACK: "failback: a better ranked node has been ready for failback_after_s",
+    Cause.CAUSE_LOAD: "its load was above the other node's for load_hold_s",
+    Cause.CAUSE_WARNING: "an early warning proposed the move",
 }
+
+REFUSALS: dict[int, str] = {
+    1: "this node does not drive it",
+    2: "no other node that could take it is heard",
+    3: "no node that may drive it is ready: in service, fit and in step",
+    4: "the node that was to take it was not prepared in time: its prepare hooks failed or ran too long; "
+       "twinbeat events there names the hook",
+    5: "moves are held down after changes of driver; a handover by an operator is not",
+    6: "every node that may drives it at the same time (overlap): take it out of service instead",
+}
+"""Why the core refuses a handover (the value of RP_HANDOVER_REFUSED)."""
 
 LATES: dict[int, str] = {
     LateCode.LATE_DECIDER: "the decider woke late",
@@ -139,7 +155,15 @@ def sentence(report: Reported, names: Names) -> str:
         value=report.value,
         extra=report.extra,
         own=WIRE_VERSION,
+        value_s=report.value / 1e9,
+        refusal=REFUSALS.get(report.value, "no reason given"),
     )
+
+
+def about_group(report: Reported, names: Names) -> str | None:
+    """The group that a report is about; None where it is about a link or a node."""
+    about = report.code == ReportCode.RP_STATE or "{group}" in OTHER_TEXTS.get(report.code, "")
+    return names.group_name(report.group) if about else None
 
 
 LINK_TEXTS: dict[int, str] = {
@@ -162,7 +186,14 @@ OTHER_TEXTS: dict[int, str] = {
         "{node}: speaks protocol version {value}, this node {own}; it is not understood and this node does not begin "
         "to drive: install the same version of twinbeat on both gateways"
     ),
-    ReportCode.RP_HANDOVER_REFUSED: "{group}: handover refused",
-    ReportCode.RP_EPOCH_CEILING: "{group}: a claim waits until the reserved epochs are on disk; is the disk slow?",
+    ReportCode.RP_HANDOVER_REFUSED: "{group}: handover refused: {refusal}",
+    ReportCode.RP_PREPARE: "{group}: {node} is about to hand it over (epoch {epoch}): preparing",
+    ReportCode.RP_HELD: (
+        "{group}: moves are held down for {value_s:.1f} s (changes of driver: {extra}); "
+        "faults and operators move it all the same"
+    ),
+    ReportCode.RP_EPOCH_CEILING: (
+        "{group}: a claim waits until the reserved epochs are on disk; usual at a first start, else the disk is slow"
+    ),
     ReportCode.RP_OUTPUT_FAULT: "{group}: an output failed; this node will not claim it until twinbeat in {group}",
 }

@@ -2,11 +2,13 @@
 
 Every broker gets the same messages. Retained topics carry the newest value only and are repeated by a fresh
 connection; events are rate-limited, and what was held back is counted in the next event that goes out.
+A shard has the topic shard/<unit> in place of role/<group>: there may be 64 of them, so they are repeated a third at a
+time, and changes beyond a rate wait for the next second, the newest of each shard only.
 """
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twinbeat.links.mqtt_note import TOPIC_ROOT, Note
@@ -19,6 +21,12 @@ TTL_S = 60
 REFRESH_S = TTL_S / 3
 EVENTS_PER_S = 10.0
 EVENTS_BURST = 40.0
+SHARD_TURNS = 3
+"""A shard is repeated at every third refresh, and so lives three times as long as a role."""
+SHARD_TTL_S = TTL_S * SHARD_TURNS
+SHARDS_PER_S = 32.0
+SHARDS_BURST = 128.0
+SETTLE_S = 1.0
 
 
 class Channel(Protocol):
@@ -41,7 +49,13 @@ class Telemetry:
         self._session = session
         self._clock_ns = clock_ns
         self._channels: Sequence[Channel] = ()
+        self.shards: Mapping[str, tuple[str, int]] = {}
         self._roles: dict[str, dict[str, Any]] = {}
+        self._facts: dict[str, Any] = {}
+        self._late: dict[str, None] = {}
+        self._shard_tokens = SHARDS_BURST
+        self._shard_ns = clock_ns()
+        self._turn = 0
         self._tokens = EVENTS_BURST
         self._refilled_ns = clock_ns()
         self._reported = 0
@@ -64,12 +78,29 @@ class Telemetry:
 
     def refresh(self) -> None:
         """Repeat what expires; due every `REFRESH_S` seconds. A value nobody repeats vanishes from the broker."""
-        self._retain(f"{self._node}/status", encode(self._status("online")))
+        self._tell_status()
+        self._turn = (self._turn + 1) % SHARD_TURNS
         for group, role in self._roles.items():
-            self._retain(f"role/{group}", encode(role | {"time": utc_now()}))
+            if group not in self.shards:
+                self._retain(f"role/{group}", encode(role | {"time": utc_now()}))
+            elif self.shards[group][1] % SHARD_TURNS == self._turn:
+                self._retain_shard(group)
+
+    def fact(self, key: str, value: Any) -> None:
+        """Say one thing more in this node's status, now and until it is None."""
+        self._facts.pop(key, None)
+        if value is not None:
+            self._facts[key] = value
+        self._tell_status()
+
+    def _tell_status(self) -> None:
+        self._retain(f"{self._node}/status", encode(self._status("online", **self._facts)))
 
     def role(self, group: str, driver: str | None, epoch: int, cause: str) -> None:
-        """Say who drives a group. `driver` None: nobody that this node knows of."""
+        """Say who drives a group or owns a shard. `driver` None: nobody that this node knows of."""
+        if group in self.shards:
+            self._shard(group, driver, epoch, cause)
+            return
         role = {
             "schema": SCHEMA,
             "group": group,
@@ -86,12 +117,51 @@ class Telemetry:
     def not_ours(self, group: str) -> None:
         """Another node speaks for the group now: repeat our last word about it no longer."""
         if self._roles.pop(group, None) is not None:
+            self._late.pop(group, None)
+            kind = "shard" if group in self.shards else "role"
             for channel in self._channels:
-                channel.forget(self._topic(f"role/{group}"))
+                channel.forget(self._topic(f"{kind}/{group}"))
+
+    def settle(self) -> None:
+        """Publish the shards whose change came too fast after others; due every `SETTLE_S` seconds."""
+        while self._late and self._shard_token():
+            unit = next(iter(self._late))
+            del self._late[unit]
+            self._retain_shard(unit)
+
+    def _shard(self, unit: str, owner: str | None, epoch: int, cause: str) -> None:
+        family, number = self.shards[unit]
+        self._roles[unit] = {
+            "schema": SCHEMA,
+            "group": family,
+            "shard": number,
+            "owner": owner,
+            "epoch": epoch,
+            "since": utc_now(),
+            "cause": cause,
+            "by": self._node,
+            "ttl_s": SHARD_TTL_S,
+        }
+        self._late[unit] = None
+        self.settle()
+
+    def _shard_token(self) -> bool:
+        now_ns = self._clock_ns()
+        self._shard_tokens = min(SHARDS_BURST, self._shard_tokens + (now_ns - self._shard_ns) / 1e9 * SHARDS_PER_S)
+        self._shard_ns = now_ns
+        if self._shard_tokens < 1.0:
+            return False
+        self._shard_tokens -= 1.0
+        return True
+
+    def _retain_shard(self, unit: str) -> None:
+        self._retain(f"shard/{unit}", encode(self._roles[unit] | {"time": utc_now()}), SHARD_TTL_S)
 
     def verdict(self, record: dict[str, Any]) -> None:
-        """Publish the record of a role change, retained."""
-        self._retain(f"verdict/{record['group']}", encode(record), expiry_s=0)
+        """Publish the record of a role change, retained: as the pair's newest, and as this node's for the other one."""
+        payload = encode(record)
+        self._retain(f"verdict/{record['group']}", payload, expiry_s=0)
+        self._retain(f"{self._node}/verdict/{record['group']}", payload, expiry_s=0)
 
     def event(self, code: str, text: str, at_ns: int) -> None:
         """Publish something that happened, unless too much happens."""
@@ -118,7 +188,7 @@ class Telemetry:
     def _topic(self, rest: str) -> str:
         return f"{TOPIC_ROOT}/{self._pair}/{rest}"
 
-    def _status(self, state: str, **more: str) -> dict[str, Any]:
+    def _status(self, state: str, **more: Any) -> dict[str, Any]:
         body: dict[str, Any] = {
             "schema": SCHEMA,
             "state": state,

@@ -216,8 +216,8 @@ cdef void hear_twin(core_t* core, const frame_t* frame) noexcept nogil:
 cdef void note_fresh(core_t* core, peer_t* peer, const event_t* ev) noexcept nogil:
     """A driver that is alone must know it before its authority ends (L1, M6).
 
-    A beat by a slower link may answer a stamp that is a beat old and is longer on its way: it counts for a beat less than an
-    answer by the fastest, which is asked for all the time.
+    A beat by a slower link may answer a stamp that is a beat old and is longer on its way: it counts for a beat
+    less than an answer by the fastest, which is asked for all the time.
     """
     cdef int64_t beat = core.cfg.link[link_of_beat(core, ev.frame.source, ev.link)].beat_ns
     cdef int64_t at = core.st.now_ns

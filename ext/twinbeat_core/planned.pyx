@@ -63,9 +63,9 @@ cdef void tend_asked(core_t* core, int g) noexcept nogil:
         grp.asked = NO_NODE
         return
     if ready(core, g, target) and not late:
-        # Only a word from after the ask: an earlier one may tell of an earlier handover.
+        # Only a word from after the ask: an earlier one may tell of an earlier handover. (A stamp has whole us.)
         if core.st.peer[target].row[g].prepare == PREPARED:
-            if <int64_t>(core.st.peer[target].echoed * 1000) > grp.asked_ns - 1000:      # a stamp has whole microseconds
+            if <int64_t>(core.st.peer[target].echoed * 1000) > grp.asked_ns - 1000:
                 give(core, g, target, grp.asked_cause)
         return
     grp.asked = NO_NODE

@@ -128,7 +128,7 @@ cdef void watch_links(core_t* core) noexcept nogil:
         since = peer.path[fast].heard_ns if peer.path[fast].heard_ns > peer.silence_ns else peer.silence_ns
         silence = silence_of(core, node)
         if peer.proven_ns < since:
-            # Frames that prove nothing, late ones perhaps, are no reason not to ask elsewhere before it is thought dead.
+            # Frames that prove nothing, late ones perhaps, are no reason not to ask elsewhere before it seems dead.
             since = peer.proven_ns if peer.proven_ns > peer.silence_ns else peer.silence_ns
         peer.suspect = core.st.now_ns - since >= period + period // 2 and silence < core.cfg.grant_max_ns * 10
         peer.suspect = peer.suspect and not peer.dead

@@ -48,8 +48,8 @@ cdef bint both_may_drive(const settings_t* s) noexcept nogil:
 cdef int64_t sharing_lease(const settings_t* s, int link) noexcept nogil:
     """T_L with which the survivor of two that both drive knows itself alone before its authority ends (M6).
 
-    It is alone two and a half beats after the peer's last frame, and one that drives beats by itself: its last frame may
-    answer a stamp that is a whole beat older. (One that stands by only answers.)
+    It is alone two and a half beats after the peer's last frame, and one that drives beats by itself: its last frame
+    may answer a stamp that is a whole beat older. (One that stands by only answers.)
     """
     return s.link[link].beat_ns * 7 // 2 + s.link[link].rtt_ns + s.late_ns
 

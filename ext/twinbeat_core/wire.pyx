@@ -73,7 +73,8 @@ cdef object frame_from_c(const frame_t* c):
         incarnation=c.incarnation, sync_position=c.sync_position, stamp=c.stamp,
         echoes=tuple(Echo(c.echo[i].node, c.echo[i].hears, c.echo[i].grant_ms, c.echo[i].incarnation, c.echo[i].stamp)
                      for i in range(c.echo_count)),
-        rows=tuple(Row(c.row[i].state, c.row[i].vote, c.row[i].flags, c.row[i].epoch, c.row[i].prepare) for i in range(c.row_count)),
+        rows=tuple(Row(c.row[i].state, c.row[i].vote, c.row[i].flags, c.row[i].epoch, c.row[i].prepare)
+                   for i in range(c.row_count)),
     )
 
 

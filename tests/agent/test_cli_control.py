@@ -1,4 +1,4 @@
-"""status, why, events, handover, out and in against a control socket that answers as told."""
+"""status, why and events against a control socket that answers as told; finding it, and an agent that is not there."""
 from __future__ import annotations
 
 import json
@@ -10,40 +10,18 @@ from typing import Any
 import pytest
 from config_files import changed, write
 from fake_agent import FakeAgent
+from screen_answers import knew, quiet, sharded, took
 
 from twinbeat.cli_dispatch import dispatch
 from twinbeat.control_client import ControlClient
 from twinbeat.errors import AgentNotRunning, ControlError, RefusedError
+from twinbeat.screen_status import status_text
 
-STATUS: dict[str, Any] = {
-    "ok": True,
-    "pair": "pump-7",
-    "node": "gw-a",
-    "version": "0.1.0",
-    "session": 4,
-    "uptime_s": 7325.0,
-    "groups": [
-        {"name": "pump", "state": "ACTIVE", "driver": "gw-a", "epoch": 17, "since_ms": 90500.0, "authority_ms": 28.4},
-        {"name": "fan", "state": "OUT", "driver": "gw-b", "epoch": 9, "since_s": 3.0, "barred_by": ["operator"]},
-    ],
-    "peers": [
-        {"name": "gw-b", "alive": True, "heard_ms_ago": 4.2, "incarnation": 9, "health": 100, "config_mismatch": True}
-    ],
-    "links": [
-        {"name": "cross", "type": "serial", "up": True,
-         "paths": {"gw-b": {"state": "RX_DEAD", "heard_ms_ago": 512.0, "loss_percent": 1.25, "gap_max_ms": 13.37}}},
-        {"name": "mqtt", "type": "mqtt", "up": False, "paths": {"gw-b": {"state": "DOWN"}},
-         "broker": {"connected": False, "reason": "connection refused"}},
-    ],
-    "warnings": ["no real-time scheduling"],
-}
-VERDICT: dict[str, Any] = {
-    "time": "2026-11-22T10:00:00.000Z",
-    "sentence": "gw-a took over pump (epoch 17): the other node let go.",
-    "measured": {"claim_ms": 0.2, "ordered_to_on_ms": 0.05},
-    "evidence": {"peers": [{"node": "gw-b", "heard_ms_ago": 0.4, "said_state": "RELEASING",
-                            "links": {"cross": {"state": "UP", "heard_ms_ago": 0.4}}}]},
-}
+STATUS = quiet()
+NOW = "2026-11-22T10:00:00.000Z"
+TAKEN = took("gw-a", "pump", 17, "RELEASED", peers=[knew("gw-b", "RELEASING", 16, 0.4)])
+WHY = {"ok": True, "node": "gw-a", "verdicts": [TAKEN], "peer_verdicts": [],
+       "peer_source": {"nodes": ["gw-b"], "brokers": {}}}
 
 
 def ask(agent: FakeAgent, *words: str) -> int:
@@ -51,24 +29,21 @@ def ask(agent: FakeAgent, *words: str) -> int:
 
 
 def test_status_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with FakeAgent(tmp_path / "s", status=[STATUS]) as agent:
+    with FakeAgent(tmp_path / "s", status=[STATUS, STATUS, sharded(4, 4)]) as agent:
         assert ask(agent, "status") == 0
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "node gw-a of pair pump-7 (version 0.1.0, up 2 h 2 min, start no. 4)"
-    assert "pump gw-a ACTIVE 17 90 s 28 ms" in lines
-    assert "fan gw-b OUT (operator) 9 3.0 s -" in lines
-    assert "gw-b 4 ms ago 00000009 100 OTHER CONFIGURATION: compare the files" in lines
-    assert "cross serial RX_DEAD 512 ms 1.2 % 13.4 ms" in lines
-    assert "mqtt mqtt DOWN - - - connection refused" in lines
-    assert "- no real-time scheduling" in lines
-    assert agent.requests == [{"verb": "status"}]
+        assert capsys.readouterr().out == status_text(STATUS) + "\n"
+        assert ask(agent, "status", "--color", "always") == 0
+        assert "\x1b[32mACTIVE\x1b[0m" in capsys.readouterr().out
+        assert ask(agent, "status", "--groups") == 0
+        assert "  lines.7  gw-b" in capsys.readouterr().out
+    assert agent.requests == [{"verb": "status"}] * 3
 
 
 def test_status_says_no_where_nobody_drives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     undriven = {**STATUS, "groups": [{**STATUS["groups"][0], "driver": None, "state": "LISTEN"}]}
     with FakeAgent(tmp_path / "s", status=[undriven, undriven]) as agent:
         assert ask(agent, "status") == 1
-        assert "NOBODY DRIVES pump; twinbeat why shows" in capsys.readouterr().out
+        assert "! NOBODY DRIVES pump\n    this node still listens" in capsys.readouterr().out
         assert ask(agent, "status", "--json") == 1
         assert json.loads(capsys.readouterr().out) == undriven
 
@@ -78,65 +53,72 @@ def test_status_of_an_agent_that_says_little(tmp_path: Path, capsys: pytest.Capt
     with FakeAgent(tmp_path / "s", status=[sparse, {"ok": True, "groups": "odd", "links": [1]}]) as agent:
         assert ask(agent, "status") == 0
         shown = capsys.readouterr().out
-        assert "TX_DEAD" in shown and "never" in shown and "SILENT" in shown
+        assert "TX_DEAD" in shown and "never" in shown and "NEVER HEARD" in shown
         assert ask(agent, "status") == 0
 
 
-def test_why_tells_sentence_measures_and_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with FakeAgent(tmp_path / "s", why=[{"ok": True, "verdicts": [VERDICT]}, {"ok": True, "verdicts": []}]) as agent:
+def test_why_tells_both_halves_measures_and_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeAgent(tmp_path / "s", why=[WHY, WHY, {"ok": True, "verdicts": []}]) as agent:
         assert ask(agent, "why", "pump", "--count", "5") == 0
-        assert capsys.readouterr().out.splitlines() == [
-            "2026-11-22T10:00:00.000Z  gw-a took over pump (epoch 17): the other node let go.",
-            "  measured: claim 0.2 ms, ordered to on 0.05 ms",
-            "  gw-b was last heard 0.4 ms before, as RELEASING; links: cross UP (silent 0.4 ms)",
-        ]
+        shown = capsys.readouterr().out
+        assert "gw-b let go: pump -> gw-a\n" in shown
+        assert "gw-b, which let go" in shown and "| gw-a, which took over" in shown
+        assert "gw-a knew: gw-b was last heard 0.4 ms before, as RELEASING; links: cross UP" in shown
+        assert ask(agent, "why", "--json") == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["verdicts"] == [TAKEN] and answer["stories"][0]["headline"] == "gw-b let go: pump -> gw-a"
         assert ask(agent, "why") == 0
         assert capsys.readouterr().out.startswith("No role has changed on this node")
-    assert agent.requests == [{"verb": "why", "group": "pump", "count": 5}, {"verb": "why", "count": 3}]
+    assert agent.requests == [{"verb": "why", "group": "pump", "count": 20}] + [{"verb": "why", "count": 192}] * 2
+
+
+def event(seq: int, text: str, level: str = "info", **more: Any) -> dict[str, Any]:
+    return {"seq": seq, "time": NOW, "level": level, "code": "STATE", "text": text, **more}
 
 
 def test_events_in_both_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = {"ok": True, "events": [{"seq": 1, "time": "T", "level": "warning", "text": "silent"},
-                                    {"seq": 2, "time": "U", "level": "info", "text": "back"}]}
+    found = {"ok": True, "events": [event(1, "silent", "warning"), event(2, "back")]}
     with FakeAgent(tmp_path / "s", events=[found, found]) as agent:
         assert ask(agent, "events") == 0
-        assert capsys.readouterr().out == "T WARNING: silent\nU back\n"
+        first, second = capsys.readouterr().out.splitlines()
+        assert first.endswith(" ago) WARNING: silent") and second.endswith(" ago) back")
         assert ask(agent, "events", "--json", "--count", "2") == 0
         assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == found["events"]
+    assert agent.requests == [{"verb": "events", "count": 20}, {"verb": "events", "count": 2}]
+
+
+def test_events_are_filtered_and_the_newest_of_them_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"ok": True, "events": [event(1, "a", "warning", group="lines.1"), event(2, "b", group="pump"),
+                                    event(3, "c", "error", group="lines.2"), event(4, "d", "warning")]}
+    known = {"ok": True, "verdicts": []}
+    unknown = {"ok": False, "error": 'there is no group "x"; the groups are pump', "exit_code": 2}
+    with FakeAgent(tmp_path / "s", events=[found] * 4, why=[known, unknown]) as agent:
+        for words, texts in (
+            (("--level", "warning"), ["a", "c", "d"]),
+            (("--level", "warning", "--count", "1"), ["d"]),
+            (("--group", "lines"), ["a", "c"]),
+            (("--since", "1s", "--code", "STATE"), []),
+        ):
+            assert ask(agent, "events", "--json", *words) == 0
+            assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == texts
+        assert ask(agent, "events", "--group", "x") == 2
+        assert capsys.readouterr().err == 'twinbeat: there is no group "x"; the groups are pump\n'
+        assert ask(agent, "events", "--since", "soon") == 2
+        assert 'twinbeat: --since "soon" is no time' in capsys.readouterr().err
 
 
 def test_following_events_asks_for_newer_ones_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twinbeat.commands.control.FOLLOW_S", 0.0)
-    answers = [{"ok": True, "events": [{"seq": 7, "time": "T", "text": "a"}]}, {"ok": True, "events": []},
-               {"ok": True, "events": [{"seq": 8, "time": "U", "text": "b"}]},
-               {"ok": False, "error": "over", "exit_code": 6}]
+    monkeypatch.setattr("twinbeat.commands.events.FOLLOW_S", 0.0)
+    answers = [{"ok": True, "events": [event(7, "a")]}, {"ok": True, "events": []},
+               {"ok": True, "events": [event(8, "b")]}, {"ok": False, "error": "over", "exit_code": 6}]
     with FakeAgent(tmp_path / "s", events=answers) as agent:
         assert ask(agent, "events", "--follow") == 6
-    assert capsys.readouterr().out == "T a\nU b\n"
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().out.splitlines()] == ["a", "b"]
     assert [request.get("after") for request in agent.requests] == [None, 7, 7, 8]
-
-
-def test_handover(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = {"ok": True, "group": "pump", "from": "gw-a", "driver": "gw-b", "took_ms": 1.26}
-    no = {"ok": False, "error": "gw-a does not drive pump; gw-b does: ask the agent there", "exit_code": 1}
-    with FakeAgent(tmp_path / "s", handover=[done, no]) as agent:
-        assert ask(agent, "handover", "pump", "--to", "gw-b") == 0
-        assert capsys.readouterr().out == "gw-b drives pump after 1.3 ms\n"
-        assert ask(agent, "handover") == 1
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("", "twinbeat: gw-a does not drive pump; gw-b does: ask the agent there\n")
-    assert agent.requests == [{"verb": "handover", "group": "pump", "node": "gw-b"}, {"verb": "handover"}]
-
-
-@pytest.mark.parametrize(("verb", "text"), [("out", "out of service"), ("in", "back in service")])
-def test_out_and_in(tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, text: str) -> None:
-    done = {"ok": True, "node": "gw-a", "groups": [{"name": "pump", "driver": "gw-b"}]}
-    with FakeAgent(tmp_path / "s", **{verb: [done]}) as agent:
-        assert ask(agent, verb, "pump") == 0
-    assert capsys.readouterr().out == f"pump is {text} on gw-a; gw-b drives it\n"
-    assert agent.requests == [{"verb": verb, "group": "pump"}]
 
 
 # ---------------------------------------------------------------- which socket

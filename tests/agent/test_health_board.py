@@ -6,8 +6,8 @@ import threading
 from health_rig import HealthRig, TestProbe, table
 from run_fakes import WAIT_S
 
-from twinbeat.health.pool import ProbePool
 from twinbeat.health.probe import Measured
+from twinbeat.probe_pool import ProbePool
 
 
 def test_good_checks_are_told_at_once_and_again_every_few_seconds() -> None:

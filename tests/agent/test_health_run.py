@@ -20,7 +20,7 @@ from twinbeat.health.probes.mqtt import MqttProbe
 from twinbeat.links.mqtt_note import Note
 from twinbeat.run_loop import boottime_ns
 from twinbeat.run_words import CAUSES
-from twinbeat.screen import status_text
+from twinbeat.screen_status import status_text
 from twinbeat.verdict import reason_text
 from twinbeat_core.events import Health
 from twinbeat_core.model import Cause, OutputCode, State

@@ -1,8 +1,8 @@
 """Claims that come to nothing are told a few times and then counted."""
 from __future__ import annotations
 
-from twinbeat.run_events import VAIN_PAUSE_NS, VAIN_SHOWN, VainClaims
-from twinbeat.run_words import Reported
+from twinbeat.run_events import VAIN_PAUSE_NS, VAIN_SHOWN, EventLog, VainClaims
+from twinbeat.run_words import Names, Reported, about_group
 from twinbeat_core.model import Cause, ReportCode, State
 
 
@@ -38,3 +38,16 @@ def test_groups_are_counted_apart() -> None:
     claims = VainClaims()
     back_and_forth(claims, 50)
     assert claims.take(change(State.STANDBY, State.CLAIMING, 0, group=1)) == (True, 0)
+
+
+def test_events_say_which_group_they_are_about() -> None:
+    names = Names("gw-a", ("gw-a", "gw-b"), ("pump", "fan"), ("cross",))
+    state = Reported(1, ReportCode.RP_STATE, 1, 2, 0, 0, 3, 0)
+    assert about_group(state, names) == "fan"
+    assert about_group(state._replace(code=ReportCode.RP_HANDOVER_REFUSED), names) == "fan"
+    assert about_group(state._replace(code=ReportCode.RP_PEER_DEAD), names) is None
+    assert about_group(state._replace(code=ReportCode.RP_LINK_UP), names) is None
+    log = EventLog(lambda code, text, at_ns: None)
+    log.add("A", "about one", at_ns=1, group="fan")
+    log.add("B", "about none", at_ns=2)
+    assert [event.get("group") for event in log.last(2)] == ["fan", None]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from config_files import write
+from mode_files import HOT_HOT, SPARE
 from run_fakes import FakeGate, FakeRuntime
 
 from twinbeat import run_open
 from twinbeat.config import load_config
 from twinbeat.errors import DeviceError
-from twinbeat.run_open import broker_options, open_ports
+from twinbeat.run_open import broker_options, open_outputs, open_ports
 
 
 @pytest.fixture
@@ -59,3 +60,50 @@ def test_a_port_that_cannot_be_used_names_its_link(
 def test_a_broker_is_found_where_the_file_says(tmp_path: Path) -> None:
     (options, context), = broker_options(load_config(write(tmp_path), "gw-a")).values()
     assert (options.host, options.port, options.tls, context) == ("broker.plant", 1883, False, None)
+
+
+# ---------------------------------------------------------------- three nodes
+
+
+class Peers(FakeRuntime):
+    """Remembers to whom a UDP link sends."""
+
+    def set_udp(self, link: int, fd: int, peers: list[tuple[str, int]]) -> None:
+        self.peers = peers
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("node", "cables"), [("gw-a", [1]), ("gw-b", [1]), ("gw-s", [])])
+def test_links_are_opened_where_they_end(
+    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch, node: str, cables: list[int]
+) -> None:
+    """A UDP link reaches both others; a cable is opened by the two that it joins and by nobody else."""
+    monkeypatch.setattr("twinbeat.links.udp.open_udp", lambda name, address: os.open(os.devnull, os.O_RDWR))
+    cfg = load_config(write(tmp_path, SPARE), node)
+    rt = Peers(FakeGate())
+    serials, _ = open_ports(cfg, rt, 1, lambda call: None)
+    addresses = {name: (f"10.0.0.{number}", 7400) for number, name in enumerate(cfg.nodes, start=1)}
+    assert rt.peers == [addresses[name] for name in cfg.nodes if name != node]
+    assert list(serials) == [link for link, _ in rt.ports] == cables
+    assert len(opened) == 2 * len(cables)
+    for _, fd in rt.ports:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("node", "groups"), [("gw-a", [0, 1]), ("gw-b", [1]), ("gw-s", [0])])
+def test_outputs_are_opened_where_they_may_be_driven(tmp_path: Path, node: str, groups: list[int]) -> None:
+    text = SPARE.replace('type = "serial-relay"\nport = "relay"\nboard = "lcus-1"\nrelease_ms = 8', 'type = "mock"')
+    outputs = open_outputs(load_config(write(tmp_path, text), node))
+    assert sorted(driver.place.group for driver in outputs.drivers) == groups
+    outputs.close()
+
+
+def test_the_hooks_of_every_shard_are_its_own(tmp_path: Path) -> None:
+    outputs = open_outputs(load_config(write(tmp_path, HOT_HOT.replace("/bin/poll", "/bin/true")), "gw-a"))
+    assert sorted(outputs.slow) == list(range(8))
+    assert [hook.place.group_name for hook in (outputs.slow[shard][0] for shard in range(8))] == [
+        f"poll.{shard}" for shard in range(8)
+    ]
+    assert [hook.spec.start[2] for hook in (outputs.slow[shard][0] for shard in range(8))] == list("01234567")
+    outputs.drop_descriptors()
+    outputs.close()

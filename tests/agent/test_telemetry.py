@@ -8,7 +8,7 @@ import pytest
 
 from twinbeat.links.mqtt_note import Note
 from twinbeat.run_events import KEPT, LOGGED_BURST, EventLog
-from twinbeat.telemetry import EVENTS_BURST, TTL_S, Telemetry
+from twinbeat.telemetry import EVENTS_BURST, SHARD_TTL_S, SHARD_TURNS, SHARDS_BURST, TTL_S, Telemetry
 
 
 class Wire:
@@ -140,3 +140,73 @@ def test_debug_events_stay_in_the_ring(clock: Clock) -> None:
     events = EventLog(lambda code, text, at_ns: published.append(code), clock)
     events.add("GRANT", "promises are 40 ms long", level=10)
     assert published == [] and events.last(1)[0]["code"] == "GRANT"
+
+
+# ------------------------------------------------------------ shards
+
+
+@pytest.fixture
+def shards(telemetry: Telemetry) -> Telemetry:
+    telemetry.shards = {f"lines.{number}": ("lines", number) for number in range(64)}
+    return telemetry
+
+
+def of_shards(wire: Wire) -> list[Note]:
+    return [note for note in wire.notes if "/shard/" in note.topic]
+
+
+def test_a_shard_has_a_topic_of_its_own_and_no_role(shards: Telemetry, wire: Wire) -> None:
+    shards.role("lines.3", "gw-a", 17, "SILENCE")
+    shards.role("pump", "gw-a", 9, "SILENCE")
+    note, body = wire.newest("shard/lines.3")
+    assert (note.retain, note.qos, note.expiry_s) == (True, 1, SHARD_TTL_S)
+    assert (body["group"], body["shard"], body["owner"], body["epoch"], body["cause"], body["by"]) == (
+        "lines", 3, "gw-a", 17, "SILENCE", "gw-a")
+    assert body["since"] == body["time"] and body["ttl_s"] == SHARD_TTL_S
+    assert [note.topic.rpartition("/")[2] for note in wire.notes if "/role/" in note.topic] == ["pump"]
+
+
+def test_shards_are_repeated_a_third_at_a_time(shards: Telemetry, wire: Wire) -> None:
+    for number in range(64):
+        shards.role(f"lines.{number}", "gw-a", 17, "START")
+    del wire.notes[:]
+    counts = []
+    for _ in range(SHARD_TURNS):
+        before = len(of_shards(wire))
+        shards.refresh()
+        counts.append(len(of_shards(wire)) - before)
+    assert max(counts) <= 22
+    assert len({note.topic for note in of_shards(wire)}) == 64
+    assert max(len(note.topic) + len(note.payload) for note in of_shards(wire)) < 300
+
+
+def test_changes_beyond_the_rate_wait_and_only_the_newest_is_told(
+    shards: Telemetry, wire: Wire, clock: Clock
+) -> None:
+    for turn in range(1, 6):
+        for number in range(64):
+            shards.role(f"lines.{number}", "gw-a", turn, "SILENCE")
+    assert len(of_shards(wire)) == SHARDS_BURST
+    for _ in range(2):
+        clock.now_ns += 10**9
+        shards.settle()
+    assert len(of_shards(wire)) == SHARDS_BURST + 64
+    assert {wire.newest(f"shard/lines.{number}")[1]["epoch"] for number in range(64)} == {5}
+    clock.now_ns += 10**9
+    shards.settle()
+    assert len(of_shards(wire)) == SHARDS_BURST + 64
+
+
+def test_a_shard_that_is_no_longer_ours_is_not_repeated(shards: Telemetry, wire: Wire, clock: Clock) -> None:
+    for number in [*range(64), *range(64), 7]:
+        shards.role(f"lines.{number}", "gw-a", 17, "SILENCE")
+    shards.not_ours("lines.7")
+    assert wire.forgotten == ["twinbeat/v1/pump-7/shard/lines.7"]
+    del wire.notes[:]
+    clock.now_ns += 10**10
+    shards.settle()
+    for _ in range(SHARD_TURNS):
+        shards.refresh()
+    assert not any(note.topic.endswith("/lines.7") for note in wire.notes)
+    shards.role("lines.7", None, 18, "STOP")
+    assert wire.newest("shard/lines.7")[1]["owner"] is None

@@ -113,7 +113,27 @@ def test_a_claim_of_another_epoch_is_not_this_takeovers_cause(book: Book) -> Non
 def test_driving_alone_is_said(book: Book) -> None:
     book.takeover(by=C.CAUSE_ALONE)
     book.verdicts.flush()
-    assert "it drives alone, because no other node answers" in book.published[0]["sentence"]
+    assert "it drives alone, because no other node votes" in book.published[0]["sentence"]
+
+
+def test_a_group_of_all_nodes_is_not_taken_over(book: Book) -> None:
+    book.verdicts = Verdicts(NAMES, "pump-7", book.path, lambda group: evidence(book.view, NAMES, group),
+                             lambda _seconds, call: book.timers.append(call), lambda job: job(), book.published.append,
+                             ["pump"])
+    book.takeover(C.CAUSE_COLD_START)
+    book.verdicts.flush()
+    (record,) = book.published
+    assert record["overlap"] is True
+    assert record["sentence"] == "gw-b drives pump too (epoch 17), as every node does that may."
+
+
+def test_the_gate_may_be_quicker_than_the_note_of_the_order(book: Book) -> None:
+    book.takeover()
+    book.verdicts.drive_changed(0, 17, True, 103 * MS)
+    book.verdicts.output_changed(0, 17, OutputCode.OUTPUT_DRIVEN, 102 * MS - 1)
+    assert book.published == [], "before the decision it cannot be this order"
+    book.verdicts.output_changed(0, 17, OutputCode.OUTPUT_DRIVEN, 102 * MS + 17_000)
+    assert book.published[0]["measured"] == {"claim_ms": 2.0, "decided_to_ordered_ms": 0.017, "ordered_to_on_ms": 0.0}
 
 
 @pytest.mark.parametrize("old", list(S))
@@ -130,7 +150,7 @@ def test_last_and_group_filter(book: Book) -> None:
         book.verdicts.state_changed(state_report(S.CLAIMING, S.ACTIVE, C.CAUSE_MAJORITY, epoch=epoch))
         book.verdicts.flush()
     assert [record["epoch"] for record in book.verdicts.last(2)] == [2, 3]
-    assert book.verdicts.last(5, "other") == []
+    assert book.verdicts.last(5, ["other"]) == []
     assert book.verdicts.last(0) == []
 
 

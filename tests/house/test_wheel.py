@@ -95,7 +95,7 @@ def test_wheel_holds_the_firmware_once(wheel: Path) -> None:
     wanted = sorted(f"twinbeat_bridge/arbiter/{path.relative_to(firmware)}" for path in sources)
     assert len(wanted) > 10
     assert sorted(name for name in held if "arbiter/" in name and name.startswith("twinbeat_bridge/")) == wanted
-    assert [name for name in held if name.endswith("lease.py")] == ["twinbeat_bridge/arbiter/lease.py"]
+    assert [name for name in held if name.endswith("/lease.py")] == ["twinbeat_bridge/arbiter/lease.py"]
     assert [name for name in held if name.endswith(".service")] == [
         "twinbeat/data/twinbeat-witness.service", "twinbeat/data/twinbeat.service"]
 

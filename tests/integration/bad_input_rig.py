@@ -27,6 +27,7 @@ PAIR = "bad"
 KEY = bytes(range(16))
 LIMIT_S = 20.0
 POLL_S = 0.02
+PROGRAM = ("-m", "twinbeat")
 LOGGED = re.compile(r"twinbeat (?P<node>\S+): (?P<level>debug|info|warning|error): (?P<text>.*)")
 
 CONFIG = """\
@@ -127,7 +128,10 @@ class Place:
 class Agent:
     """`twinbeat run` as a process; its log is read line by line."""
 
-    def __init__(self, place: Place, config: Path, node: str, run: str = "run", **options: Any) -> None:
+    def __init__(
+        self, place: Place, config: Path, node: str, run: str = "run", program: tuple[str, ...] = PROGRAM,
+        **options: Any,
+    ) -> None:
         self.node = node
         self.lines: list[str] = []
         self.state_dir = place.folder / f"state-{run}-{node}"
@@ -135,7 +139,7 @@ class Agent:
         self._changed = threading.Condition()
         words = ["run", "--config", str(config), "--node", node, "--run-dir", str(place.folder / run), "--state-dir",
                  str(self.state_dir)]
-        self.process = subprocess.Popen([sys.executable, "-m", "twinbeat", *words], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([sys.executable, *program, *words], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
         self._reader = threading.Thread(target=self._read, name="log", daemon=True)
         self._reader.start()

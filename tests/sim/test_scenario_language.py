@@ -106,7 +106,8 @@ def test_world_line_gives_every_field() -> None:
         nodes=3, links=("udp", "mqtt"), groups=2, lone="hold", voter=True, gated=True, third_period_ms=30.0,
         third_rtt_ms=5.0, third_reask_ms=4.0, third_way_ms=3.0, third_abstain_ms=1000.0,
         third_hears_gates=False, release_ms=12.0, make_ms=1.5, hold_ms=0.0,
-        drift_ppm=500.0, lonely_ms=1000.0, grant_max_ms=600.0, stagger_ms=30.0, gate_late_ms=1.0, worst=True, spare=True, shared=1,
+        drift_ppm=500.0, lonely_ms=1000.0, grant_max_ms=600.0, stagger_ms=30.0, gate_late_ms=1.0, worst=True,
+        spare=True, shared=1,
         failback_ms=2000.0, hold_down_ms=30.0, hold_down_max_ms=90.0, prepare_ms=7.0, load_gap=25, load_hold_ms=40.0,
         move_gap_ms=6.0)
     assert set(line.replace("=", " ").split()) >= set(FIELDS)
@@ -157,7 +158,8 @@ def test_run_bound_ends_when_all_must_have_settled() -> None:
     (HEAD + "heal all a->b\nrun 2s", "3:10", "expected the end of the line"),
     (HEAD + "replay a x frames old over serial to b\nrun 2s", "3:10", "is no number of frames"),
     ("pins: x\nworld pairr\nrun 2s", "2:7", 'did you mean "pair"?'),
-    ("pins: x\nworld\nrun 2s", "2:1", "expected pair, hold, three, voter, gated, witness, hothot, spare, overlap or solo"),
+    ("pins: x\nworld\nrun 2s", "2:1",
+     "expected pair, hold, three, voter, gated, witness, hothot, spare, overlap or solo"),
     ("pins: x\nworld pair relase=2ms\nrun 2s", "2:12", '"relase" is no field of a world; did you mean "release"?'),
     ("pins: x\nworld pair release=2\nrun 2s", "2:20", "has no unit"),
     ("pins: x\nworld pair release\nrun 2s", "2:12", "has no value"),

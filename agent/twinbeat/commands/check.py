@@ -11,6 +11,7 @@ from twinbeat.cli_dispatch import print_json
 from twinbeat.config import load_config
 from twinbeat.errors import DeviceError, KeyFileError
 from twinbeat.keys import load_key
+from twinbeat.remote import operators_of
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +41,7 @@ def main(arguments: argparse.Namespace) -> int:
     if not arguments.no_key:
         try:
             load_key(cfg)
+            operators_of(cfg)
         except KeyFileError as error:
             code = error.exit_code
             report = msgspec.structs.replace(report, problems=[*report.problems, str(error)])

@@ -1,10 +1,10 @@
-"""The commands that ask a running agent: status, why, events, handover, out, in."""
+"""What a running agent sees now: status. Other commands find its socket by `find_socket` too."""
 from __future__ import annotations
 
 import os
-import time
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twinbeat import screen
 from twinbeat.cli_dispatch import print_json
@@ -13,11 +13,6 @@ from twinbeat.errors import AgentNotRunning, ConfigError, TwinbeatError
 
 if TYPE_CHECKING:
     import argparse
-
-COMMAND_LIMIT_S = 6.0
-"""A handover waits for its outcome; the agent itself gives up earlier and says so."""
-FOLLOW_S = 0.5
-FOLLOW_COUNT = 500
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -57,64 +52,12 @@ def status(client: ControlClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(answer)
     else:
-        print(screen.status_text(answer))
+        from twinbeat.screen_paint import columns_for, paint_for
+        from twinbeat.screen_status import status_text
+
+        paint, width = paint_for(arguments.color, sys.stdout, os.environ), columns_for(sys.stdout)
+        print(status_text(answer, paint=paint, width=width, every_group=arguments.groups))
     return 0 if all(group.get("driver") for group in screen.entries(answer, "groups")) else 1
 
 
-def why(client: ControlClient, arguments: argparse.Namespace) -> int:
-    """The last role changes."""
-    answer = client.ask("why", group=arguments.group, count=arguments.count)
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(screen.why_text(answer))
-    return 0
-
-
-def events(client: ControlClient, arguments: argparse.Namespace) -> int:
-    """What was reported lately; with --follow until interrupted. JSON is one object a line here."""
-    found = screen.entries(client.ask("events", count=arguments.count), "events")
-    print_events(found, as_json=arguments.json)
-    after = last_number(found, 0)
-    while arguments.follow:
-        time.sleep(FOLLOW_S)
-        found = screen.entries(client.ask("events", count=FOLLOW_COUNT, after=after), "events")
-        print_events(found, as_json=arguments.json)
-        after = last_number(found, after)
-    return 0
-
-
-def print_events(found: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Each event on a line, at once."""
-    import json
-
-    for event in found:
-        print(json.dumps(event, ensure_ascii=False) if as_json else screen.event_line(event), flush=True)
-
-
-def last_number(found: list[dict[str, Any]], before: int) -> int:
-    """The sequence number of the newest event, `before` when there is none."""
-    return max((event["seq"] for event in found if isinstance(event.get("seq"), int)), default=before)
-
-
-def handover(client: ControlClient, arguments: argparse.Namespace) -> int:
-    """Hand over and report who drives."""
-    answer = client.ask("handover", limit_s=COMMAND_LIMIT_S, group=arguments.group, node=arguments.to)
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(screen.handover_text(answer))
-    return 0
-
-
-def service(client: ControlClient, arguments: argparse.Namespace) -> int:
-    """Take out of service, or put back."""
-    answer = client.ask(arguments.verb, limit_s=COMMAND_LIMIT_S, group=arguments.group)
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(screen.service_text(answer, arguments.verb))
-    return 0
-
-
-VERBS = {"status": status, "why": why, "events": events, "handover": handover, "out": service, "in": service}
+VERBS = {"status": status}

@@ -12,15 +12,12 @@ if TYPE_CHECKING:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Everything a report of a fault should name."""
-    facts = {
-        "twinbeat": __version__,
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-    }
+    """Everything a report of a fault should name; as JSON also what `twinbeat upgrade-check --with` takes."""
     if arguments.json:
-        print_json(facts)
+        from twinbeat.upgrade.facts import as_data, own_facts
+
+        print_json(as_data(own_facts(arguments.config)))
     else:
-        print(f"twinbeat {__version__} (Python {facts['python']}, Linux {facts['kernel']}, {facts['machine']})")
+        print(f"twinbeat {__version__} (Python {platform.python_version()}, Linux {platform.release()}, "
+              f"{platform.machine()})")
     return 0

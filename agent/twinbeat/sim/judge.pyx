@@ -339,7 +339,7 @@ cdef bint well(const world_t* w, int i, int64_t since) noexcept nogil:
 
 
 cdef void judge_change(world_t* w, int i, int g, int old, int new, int cause) noexcept nogil:
-    """M6: what is away costs a well node on well links nothing, as long as a majority of voters is well, if it needs one.
+    """M6: what is away costs a well node on well links nothing, if a majority of voters is well or it needs none.
 
     One that has just come back is neither well nor away: it may still keep its own promise. And it drove for some time.
     """

@@ -130,8 +130,8 @@ def variants(spec: WorldSpec) -> tuple[WorldSpec, ...]:
 def named_subject(name: str, budget_ms: float | None = None) -> Subject:
     """A world by its name in `twinbeat.sim.worlds`. Raises UsageError for an unknown one.
 
-    Its groups move for faults alone. Of a world with groups that every node drives only those are looked at, of one with
-    groups for different nodes those of the first.
+    Its groups move for faults alone. Of a world with groups that every node drives only those are looked at, of one
+    with groups for different nodes those of the first.
     """
     made = shape(name)
     spec = (shape(name, groups=made.shared) if made.shared else made).spec()

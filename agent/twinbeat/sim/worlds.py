@@ -130,7 +130,8 @@ WORLDS: dict[str, Callable[..., Shape]] = {
 """pair: lone = takeover; hold: lone = hold; three: three nodes vote; voter: pair and arbiter; gated: the arbiter's
 contacts gate the outputs; witness: pair and a third voter over a network, renewed once a second; hothot: a pair that
 shares four groups, which go home and follow the load, the taker prepares first; spare: two nodes with a group each
-and a third that backs both and votes; overlap: a pair with one exclusive group and one that both drive; solo: one node."""
+and a third that backs both and votes; overlap: a pair with one exclusive group and one that both drive; solo: one
+node."""
 
 
 def shape(name: str, **more: object) -> Shape:
