@@ -43,7 +43,22 @@ def check_devices(cfg: Config) -> tuple[list[str], list[str], list[str]]:
             warnings.append(f"link {cfg.link_name(number)}: {warning}")
     check_arbiter(cfg, found, warnings, problems)
     check_outputs(cfg, found, warnings, problems)
+    check_prepare(cfg, found, problems)
     return found, warnings, problems
+
+
+def check_prepare(cfg: Config, found: list[str], problems: list[str]) -> None:
+    """The programs that this node runs before it takes a group over are there. None is run."""
+    from twinbeat.run_prepare import hooks_of
+
+    try:
+        hooks = hooks_of(cfg)
+    except TwinbeatError as error:
+        problems.append(str(error))
+        return
+    for number, programs in hooks.items():
+        name = cfg.groups[number].name
+        found.append(f'group "{name}": {len(programs)} prepare hook{"s" if len(programs) > 1 else ""} found')
 
 
 def check_arbiter(cfg: Config, found: list[str], warnings: list[str], problems: list[str]) -> None:

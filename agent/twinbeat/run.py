@@ -44,7 +44,7 @@ from twinbeat.run_rescue import switch_off
 from twinbeat.run_stop import PlannedStop
 from twinbeat.run_twin import LOOK_S, TwinWatch
 from twinbeat.run_types import GateLike, RuntimeLike
-from twinbeat.run_view import apart_of, families_of
+from twinbeat.run_view import families_of
 from twinbeat.run_voter import LOOK_S as VOTER_LOOK_S
 from twinbeat.run_voter import attach_contacts, open_third_voter
 from twinbeat.sdnotify import Notifier
@@ -239,7 +239,6 @@ class Session:
         """Start the threads and services, in the order in which they need each other."""
         cfg, parts, loop = self._cfg, agent.parts, self._loop
         kinds = [link.type for link in cfg.links]
-        agent.apart = apart_of(cfg)
         agent.status_parts["families"] = lambda: families_of(cfg)
         fixed = {"pair": cfg.pair.name, "session": parts.opened.starts, "incarnation": parts.opened.incarnation,
                  "config_digest": cfg.digest, "protocol": protocol_range()}

@@ -13,7 +13,7 @@ from twinbeat.run_loop import Loop, boottime_ns
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
 from twinbeat.run_types import EarlyLike, GateLike, HealthLike, MqttLike, RuntimeLike
-from twinbeat.run_view import OWNING, connected, driver_of, evidence
+from twinbeat.run_view import OWNING, driver_of, evidence
 from twinbeat.run_voter import VOTER_PORT, ThirdVoter
 from twinbeat.run_words import LEVELS, Names, Reported, about_group, cause_name, code_name, sentence
 from twinbeat.sdnotify import Notifier
@@ -73,7 +73,6 @@ class NodeAgent:
         self.report_hooks: list[Callable[[Reported], None]] = []
         self.status_parts: dict[str, Callable[[], Any]] = {}
         self.messages = 0
-        self.apart: frozenset[tuple[int, int]] = frozenset()
         self._causes: dict[int, int] = {}
         self._vain = VainClaims()
         self._driving: set[int] = set()
@@ -232,7 +231,7 @@ class NodeAgent:
     def core_view(self) -> dict[str, Any]:
         """The core's state as plain data."""
         raw = self.rt.view()
-        return dict(connected(raw.get("core", raw), self.apart))
+        return dict(raw.get("core", raw))
 
     def evidence(self, group: int) -> dict[str, Any]:
         """What links and voters say about a group at this moment, brokers included."""

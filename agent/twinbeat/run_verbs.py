@@ -8,7 +8,7 @@ from typing import Any
 from twinbeat.control import Reply, RequestError, Verb, failure
 from twinbeat.run_loop import boottime_ns
 from twinbeat.run_node import NodeAgent
-from twinbeat.run_view import connected, groups_status, links_status
+from twinbeat.run_view import groups_status, links_status
 from twinbeat.version import __version__
 
 COUNT_MAX = 512
@@ -58,7 +58,7 @@ class Verbs:
     def _status(self, _request: dict[str, Any], reply: Reply) -> None:
         agent = self._agent
         raw = agent.rt.view()
-        core = connected(raw.get("core", raw), agent.apart)
+        core = raw.get("core", raw)
         links = links_status(core, self._names, self._kinds)
         for link, broker in agent.parts.brokers.items():
             state = broker.state

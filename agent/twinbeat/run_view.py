@@ -45,30 +45,10 @@ def peer_alive(view: View) -> bool:
     return any(peer["known"] and not peer["dead"] and not peer["silent"] for peer in view["peers"])
 
 
-def apart_of(cfg: Any) -> frozenset[tuple[int, int]]:
-    """Numbers of nodes and links where no cable joins that node and this one: a serial link joins two of three."""
-    return frozenset(
-        (node, number)
-        for number, link in enumerate(cfg.links)
-        for node, name in enumerate(cfg.node_names)
-        if not (cfg.reaches(link) and cfg.reaches(link, name))
-    )
-
-
-def connected(view: View, apart: frozenset[tuple[int, int]]) -> View:
-    """A view without the paths that there cannot be."""
-    if not apart:
-        return view
-    peers = [
-        {**peer, "paths": [path for path in peer["paths"] if (peer["node"], path["link"]) not in apart]}
-        for peer in view["peers"]
-    ]
-    return {**view, "peers": peers}
-
-
 def link_up(view: View, link: int) -> bool:
-    """Whether every other node is heard on a link and hears this one there."""
-    paths = [path for peer in view["peers"] for path in peer["paths"] if path["link"] == link]
+    """Whether every living node that it joins is heard on a link and hears this one there."""
+    living = [peer for peer in view["peers"] if not peer["dead"] and not peer["silent"]]
+    paths = [path for peer in living for path in peer["paths"] if path["link"] == link]
     return bool(paths) and all(path["up"] and not path["rx_dead"] and not path["tx_dead"] for path in paths)
 
 

@@ -121,6 +121,7 @@ class Telemetry:
             kind = "shard" if group in self.shards else "role"
             for channel in self._channels:
                 channel.forget(self._topic(f"{kind}/{group}"))
+                channel.forget(self._topic(f"verdict/{group}"))
 
     def settle(self) -> None:
         """Publish the shards whose change came too fast after others; due every `SETTLE_S` seconds."""

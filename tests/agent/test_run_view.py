@@ -6,7 +6,7 @@ from typing import Any
 
 from run_fakes import core_view, peer_view
 
-from twinbeat.run_view import apart_of, connected, families_of, groups_status, links_status
+from twinbeat.run_view import families_of, groups_status, links_status
 from twinbeat.run_words import Names
 
 NAMES = Names("gw-a", ("gw-a", "gw-b", "gw-s"), ("pump",), ("cross", "mqtt"))
@@ -24,21 +24,25 @@ def configuration(node: str) -> Any:
 
 def test_a_cable_between_two_is_no_path_to_the_third() -> None:
     view = core_view(peers=[peer_view(1, links=2), peer_view(2, links=2)])
-    view["peers"][1]["paths"][0]["up"] = False
-    cross, mqtt = links_status(connected(view, apart_of(configuration("gw-a"))), NAMES, ["serial", "mqtt"])
+    del view["peers"][1]["paths"][0]
+    cross, mqtt = links_status(view, NAMES, ["serial", "mqtt"])
     assert (cross["here"], cross["up"], set(cross["paths"])) == (True, True, {"gw-b"})
     assert (mqtt["here"], mqtt["up"], set(mqtt["paths"])) == (True, True, {"gw-b", "gw-s"})
 
 
 def test_the_third_node_is_not_on_that_cable() -> None:
     view = core_view(peers=[peer_view(0, links=2), peer_view(1, links=2)])
-    cross, mqtt = links_status(connected(view, apart_of(configuration("gw-s"))), NAMES, ["serial", "mqtt"])
+    for peer in view["peers"]:
+        del peer["paths"][0]
+    cross, mqtt = links_status(view, NAMES, ["serial", "mqtt"])
     assert (cross["here"], cross["paths"]) == (False, {}) and mqtt["here"]
 
 
-def test_a_view_without_such_cables_is_left_as_it_is() -> None:
-    view = core_view()
-    assert connected(view, frozenset()) is view
+def test_a_dead_node_takes_no_link_down_for_the_others() -> None:
+    view = core_view(peers=[peer_view(1, links=2), peer_view(2, links=2, silent=True)])
+    for path in view["peers"][1]["paths"]:
+        path["up"] = False
+    assert [link["up"] for link in links_status(view, NAMES, ["serial", "mqtt"])] == [True, True]
 
 
 def test_every_driver_and_what_is_under_way() -> None:

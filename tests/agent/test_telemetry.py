@@ -84,12 +84,12 @@ def test_role_is_repeated_with_its_first_since(telemetry: Telemetry, wire: Wire)
 def test_a_role_that_is_no_longer_ours_is_not_repeated(telemetry: Telemetry, wire: Wire) -> None:
     telemetry.role("pump", "gw-a", 17, "SILENCE")
     telemetry.not_ours("pump")
-    assert wire.forgotten == ["twinbeat/v1/pump-7/role/pump"]
+    assert wire.forgotten == ["twinbeat/v1/pump-7/role/pump", "twinbeat/v1/pump-7/verdict/pump"]
     count = len(wire.notes)
     telemetry.refresh()
     assert [note.topic for note in wire.notes[count:]] == ["twinbeat/v1/pump-7/gw-a/status"]
     telemetry.not_ours("pump")
-    assert len(wire.forgotten) == 1
+    assert len(wire.forgotten) == 2
 
 
 def test_a_verdict_never_expires(telemetry: Telemetry, wire: Wire) -> None:
@@ -201,7 +201,7 @@ def test_a_shard_that_is_no_longer_ours_is_not_repeated(shards: Telemetry, wire:
     for number in [*range(64), *range(64), 7]:
         shards.role(f"lines.{number}", "gw-a", 17, "SILENCE")
     shards.not_ours("lines.7")
-    assert wire.forgotten == ["twinbeat/v1/pump-7/shard/lines.7"]
+    assert wire.forgotten == ["twinbeat/v1/pump-7/shard/lines.7", "twinbeat/v1/pump-7/verdict/lines.7"]
     del wire.notes[:]
     clock.now_ns += 10**10
     shards.settle()

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 PAIR_OPERATOR = "pair"
 """The operator's name of whoever has the pair's own key."""
 
-READ_VERBS = ("status", "why", "events")
+READ_VERBS = ("status", "why", "events", "warnings")
 """They change nothing."""
-REMOTE_VERBS = (*READ_VERBS, "handover", "failback", "drain", "out", "in", "maintenance", "drill")
+REMOTE_VERBS = (*READ_VERBS, "handover", "failback", "drain", "out", "in", "maintenance")
 """What may be asked for over a broker, as far as the agent has it; everything else stays on the control socket."""
 
 
