@@ -111,7 +111,8 @@ cdef void heard(core_t* core, const event_t* ev) noexcept nogil:
         core.st.told_mask |= <uint8_t>(1 << ev.frame.source)
         note_report(core, ev.frame.source)
         take_over_targets(core, &ev.frame)
-        hear_prepare(core, &ev.frame)
+        if core.cfg.prepares:
+            hear_prepare(core, &ev.frame)
         count_votes(core, ev.frame.source, &ev.frame)
 
 
@@ -246,7 +247,8 @@ cdef void core_step(core_t* core, const event_t* ev, effects_t* out) noexcept no
         give_unfit(core)
         give_gated(core)
     watch_links(core)
-    plan(core)
+    if core.cfg.plans:
+        plan(core)
     settle(core)
     top_up(core)
     schedule(core)

@@ -285,6 +285,8 @@ ctypedef struct settings_t:
     int64_t third_grant_ns    # how long its promise is asked to last
     # From here to the links: computed by timing.derive.
     uint8_t fast_link         # of the links that join all nodes the one with the shortest period
+    uint8_t prepares          # some group has something to prepare
+    uint8_t plans             # some group moves, or is held, by itself
     uint8_t own_links         # mask of those that join this node
     uint8_t quorum            # promises that make a majority
     uint8_t pair_of_two       # exactly two voters: a majority cannot outlive the peer

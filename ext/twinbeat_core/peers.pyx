@@ -177,10 +177,10 @@ cdef bint foreign(core_t* core, peer_t* peer, const event_t* ev) noexcept nogil:
     return True
 
 
-cdef void take_content(core_t* core, peer_t* peer, const event_t* ev, int heard) noexcept nogil:
+cdef void take_content(core_t* core, peer_t* peer, const event_t* ev, int heard, int best) noexcept nogil:
     """The newest frame of the current life: what it says counts from now, for as long as it may be believed."""
     cdef const frame_t* frame = &ev.frame
-    cdef int i, best
+    cdef int i
     peer.stamp = frame.stamp
     peer.rows_ns = core.st.now_ns
     peer.flags = frame.flags
@@ -192,7 +192,6 @@ cdef void take_content(core_t* core, peer_t* peer, const event_t* ev, int heard)
     peer.load = frame.load
     peer.sync_position = frame.sync_position
     peer.grant_ms = 0
-    best = link_of_beat(core, frame.source, ev.link)
     peer.beat_ns = core.cfg.link[best].beat_ns
     if heard == HEARD_PROVEN:
         peer.grant_ms = <uint16_t>(peer.path[best].grant_ns // 1000000)
@@ -213,16 +212,15 @@ cdef void hear_twin(core_t* core, const frame_t* frame) noexcept nogil:
         core.st.twin_ns = core.st.now_ns
 
 
-cdef void note_fresh(core_t* core, peer_t* peer, const event_t* ev) noexcept nogil:
+cdef inline void note_fresh(core_t* core, peer_t* peer, const event_t* ev, int best) noexcept nogil:
     """A driver that is alone must know it before its authority ends (L1, M6).
 
     A beat by a slower link may answer a stamp that is a beat old and is longer on its way: it counts for a beat
     less than an answer by the fastest, which is asked for all the time.
     """
-    cdef int64_t beat = core.cfg.link[link_of_beat(core, ev.frame.source, ev.link)].beat_ns
     cdef int64_t at = core.st.now_ns
-    if core.cfg.link[ev.link].beat_ns > beat:
-        at -= beat
+    if core.cfg.link[ev.link].beat_ns > core.cfg.link[best].beat_ns:
+        at -= core.cfg.link[best].beat_ns
     if at > peer.fresh_ns:
         peer.fresh_ns = at
 
@@ -276,10 +274,11 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
         note_echo(core, peer, echo)
     if heard == HEARD_PROVEN:
         peer.proven_ns = core.st.now_ns
-        if frame.stamp > peer.stamp:
-            note_fresh(core, peer, ev)        # a copy that another link brings later tells less
     peer.life_ns = core.st.now_ns
     if frame.stamp <= peer.stamp:
         return HEARD_COPY
-    take_content(core, peer, ev, heard)
+    best = link_of_beat(core, frame.source, ev.link)
+    if heard == HEARD_PROVEN:
+        note_fresh(core, peer, ev, best)      # a copy that another link brings later tells less
+    take_content(core, peer, ev, heard, best)
     return heard

@@ -215,7 +215,9 @@ cdef void put_rows(core_t* core, frame_t* frame) noexcept nogil:
         frame.row[g].state = grp.state
         frame.row[g].vote = holder
         frame.row[g].flags = 0
-        frame.row[g].prepare = prepare_word(core, g) if frame.version > WIRE_VERSION_OLDEST else 0
+        frame.row[g].prepare = 0
+        if core.cfg.prepares and frame.version > WIRE_VERSION_OLDEST:
+            frame.row[g].prepare = prepare_word(core, g)
         frame.row[g].epoch = grp.promise.epoch if holder != NO_NODE else grp.floor
         if grp.state == LISTEN and holder == NO_NODE:
             frame.row[g].flags = ROW_FLOOR     # a guess after a restart: a driver need not climb above it

@@ -114,6 +114,17 @@ cdef void derive_voters(settings_t* s) noexcept nogil:
     s.pair_of_two = voters == 2
 
 
+cdef void derive_plans(settings_t* s) noexcept nogil:
+    """What no group asks for costs no step anything."""
+    cdef int g
+    s.prepares = 0
+    s.plans = s.load_gap > 0
+    for g in range(s.group_count):
+        s.prepares = s.prepares or s.group[g].prepare_ns > 0
+        s.plans = s.plans or s.group[g].hold_down_ns > 0 or s.group[g].failback_ns >= 0
+    s.plans = s.plans or s.prepares
+
+
 cdef void derive(settings_t* s) noexcept nogil:
     """Everything that follows from the parameters: the fast link, beats, lengths, majority."""
     cdef int i
@@ -130,6 +141,7 @@ cdef void derive(settings_t* s) noexcept nogil:
     if s.fast_link == NO_LINK:
         s.fast_link = 0
     derive_outputs(s)
+    derive_plans(s)
     derive_voters(s)
     for i in range(s.link_count):
         # When a slower link is the one that counts, suspicion has sped it up.
