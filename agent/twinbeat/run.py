@@ -193,7 +193,7 @@ class Session:
         agent = NodeAgent(parts, lambda agent: self._verdicts(agent, telemetry, files))
         failed.append(agent.output_failed)
         agent.readback = ReadBack(outputs.drivers, agent.output_failed, loop.call_later)
-        stop = PlannedStop(agent)
+        stop = PlannedStop(agent, max(group.prepare_ms for group in cfg.groups) / 1000)
         self._begin(agent, outputs, stop)
         if started is not None:
             loop.call_threadsafe(lambda: started(agent))

@@ -13,18 +13,24 @@ log = logging.getLogger("twinbeat")
 
 STOP_LIMIT_S = 2.0
 LOOK_S = 0.02
+LEAVES_S = 20.0
+"""What the service manager must give beyond the waiting: slow outputs, verdicts and recordings are finished in it."""
 LINGER_S = 0.1
 """The taker's first votes still come from here, and taking this process down loads the machine. Longer with a third
 voter over a network: until then the taker has no other vote."""
 
 
 class PlannedStop:
-    """Begun by the first SIGTERM or SIGINT; the second one ends the waiting."""
+    """Begun by the first SIGTERM or SIGINT; the second one ends the waiting.
 
-    def __init__(self, agent: NodeAgent) -> None:
+    `prepare_s`: how long a taker may prepare before it takes over, which is waited for too.
+    """
+
+    def __init__(self, agent: NodeAgent, prepare_s: float = 0.0) -> None:
         self.begun = False
         self.immediate = False
         self._agent = agent
+        self._prepare_s = prepare_s
         self._end_ns = 0
         self._driven: list[int] = []
 
@@ -42,7 +48,10 @@ class PlannedStop:
         names = ", ".join(agent.names.group_name(group) for group in self._driven)
         log.info("planned stop: %s", f"handing over {names}" if names else "nothing is driven here")
         agent.parts.notifier.stopping("handing over" if names else "stopping")
-        self._end_ns = boottime_ns() + int(STOP_LIMIT_S * 1e9)
+        limit_s = STOP_LIMIT_S + self._prepare_s
+        if self._prepare_s:
+            agent.parts.notifier.extend(limit_s + LEAVES_S)
+        self._end_ns = boottime_ns() + int(limit_s * 1e9)
         agent.post(Command(boottime_ns(), CommandCode.CMD_STOP))
         agent.watchers.append(self._look)
         agent.parts.loop.call_later(LOOK_S, self._again)
