@@ -177,7 +177,7 @@ def test_pairs_are_apart() -> None:
         ("form", signed(KEY, Session(15, 1, 7, None, 600).query(1))),
         ("form", signed(KEY, b"\xd1" + bytes(2000))),
         ("own_death", signed(KEY, Desk().session(0).death([0]))),
-        ("version", signed(KEY, b"\x22" + notice(KEY, PAIR, 0, 7, [True])[1:-8])),
+        ("version", signed(KEY, b"\x33" + notice(KEY, PAIR, 0, 7, [True])[1:-8])),
         ("other_pair", notice(KEY, "other", 0, 7, [True])),
         ("tag", notice(bytes(16), PAIR, 0, 7, [True])),
         ("form", b"\x11"),
