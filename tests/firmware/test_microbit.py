@@ -177,7 +177,8 @@ def test_a_reset_opens_the_contact_and_keeps_the_floor(made: Bundle, tmp_path: P
         assert abstained.ms <= 2001
         floor = abstained.epoch
         assert floor >= 8192
-        while (row := only_row(right.ask(24))).code is VoteCode.ABSTAINS:
+        # On a busy machine an echo may be older than the promise asked for when it arrives; it is asked again.
+        while (row := only_row(right.ask(24))).code in (VoteCode.ABSTAINS, VoteCode.UNPROVEN):
             assert row.ms <= 2001
         assert (row.code, row.epoch) == (VoteCode.REFUSED, floor)
         assert only_row(right.claim(floor + 1)).epoch == floor + 1
