@@ -83,7 +83,7 @@ def add_agent_verbs(verbs: argparse._SubParsersAction[Parser]) -> None:
     check.add_argument("--no-key", action="store_true", help="do not look at the key file, for a machine without it")
     add_json(check)
 
-    keygen = add_verb(verbs, "keygen", "keygen", "write a new key, for a pair or for an operator; both gateways need it")
+    keygen = add_verb(verbs, "keygen", "keygen", "write a new key, of a pair or of an operator; every gateway needs it")
     keygen.add_argument("path", metavar="PATH", help="the file to write, mode 0600")
     keygen.add_argument("--force", action="store_true", help="replace an existing key")
 

@@ -191,6 +191,8 @@ class Commands:
         remaining = []
         for unit in self._moves.still_here():
             why = [trouble[unit.number]] if unit.number in trouble else reasons.get(unit.number, [])
+            if unit.overlap and not why:
+                why = ["no other node drives it, so this one goes on: see there what keeps it from driving"]
             remaining.append({"group": unit.name, "reasons": why})
         return {
             "ok": True,
@@ -198,6 +200,7 @@ class Commands:
             "drained": not remaining,
             "moved": [item.described(self._node) for item in moved if not item.trouble],
             "remaining": remaining,
+            "shared": [unit.name for unit in self._moves.driven() if unit.overlap],
             "answer_within_s": round(self._moves.limit_s([plan.unit for plan in plans]), 3),
         }
 

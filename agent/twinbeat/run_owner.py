@@ -235,7 +235,7 @@ class OwnerDesk:
         sharded = {unit.family for unit in self._units.items if unit.shard is not None}
         families = sharded or {unit.family for unit in self._units.items}
         if len(families) > 1:
-            raise RequestError(f"name the group: {self._units.known()}")
+            raise RequestError(f"name the group (--group): {self._units.known()}")
         return self._units.named(families.pop())
 
 

@@ -9,6 +9,7 @@ from twinbeat.screen import Answer, duration, entries
 from twinbeat.screen_paint import clean
 
 DRIVES = "ACTIVE"
+UNKNOWN = "look at the other node"
 ORDER = ("bad", "doubt", "note")
 
 
@@ -45,9 +46,9 @@ def group_alarms(answer: Answer) -> Iterator[Alarm]:
     twice = [name_of(group) for group in groups if len(drivers(group)) > 1 and name_of(group) not in both]
     if twice:
         yield Alarm("bad", f"TWO SAY THAT THEY DRIVE {compact(twice)}", "twinbeat why on both; look at the outputs")
-    alone = [name_of(group) for group in groups if len(drivers(group)) == 1 and name_of(group) in both]
-    if alone:
-        yield Alarm("doubt", f"only one node drives {compact(alone)}, which both should", "look at the other node")
+    for text, names in one_of_both(answer, [group for group in groups if name_of(group) in both]).items():
+        level = "doubt" if text == UNKNOWN else "note"
+        yield Alarm(level, f"only one node drives {compact(names)}, which both should", text)
     faulty = [name_of(group) for group in groups if "output fault" in (group.get("barred_by") or [])]
     if faulty:
         yield Alarm("bad", f"an output of {compact(faulty)} failed here; this node does not claim it",
@@ -65,6 +66,20 @@ def group_alarms(answer: Answer) -> Iterator[Alarm]:
     elif lone and not any(in_maintenance(peer) for peer in present):
         yield Alarm("doubt", f"nobody else could take {compact(lone)} over now",
                     f"see why on {' and '.join(map(name_of, present))}: twinbeat status")
+
+
+def one_of_both(answer: Answer, groups: list[Answer]) -> dict[str, list[str]]:
+    """Groups that every node should drive and only one does: why, and which."""
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        name = name_of(group)
+        if len(drivers(group)) == 1:
+            out = [name_of(peer) for peer in entries(answer, "peers")
+                   if alive(peer) and isinstance(peer.get("groups"), dict) and peer["groups"].get(name) == "OUT"]
+            here = ["this node"] if group.get("state") == "OUT" else []
+            text = f"out of service on {' and '.join(here + out)}" if here + out else UNKNOWN
+            found.setdefault(text, []).append(name)
+    return found
 
 
 def undriven_remedy(group: Answer, answer: Answer) -> str:
@@ -131,7 +146,9 @@ def alive(peer: Answer) -> bool:
 
 def peer_alarms(answer: Answer) -> Iterator[Alarm]:
     """Other nodes that could not take over."""
-    for peer in entries(answer, "peers"):
+    peers = entries(answer, "peers")
+    left = "the next fault leaves nobody to drive" if any(map(alive, peers)) else "nobody could take over from here"
+    for peer in peers:
         name = name_of(peer)
         heard_ms = peer.get("heard_ms_ago", peer.get("silent_ms"))
         if peer.get("config_mismatch"):
@@ -140,17 +157,19 @@ def peer_alarms(answer: Answer) -> Iterator[Alarm]:
         if peer.get("version_mismatch"):
             yield Alarm("bad", f"{name} speaks ANOTHER PROTOCOL VERSION", "install the same twinbeat on both")
         if not alive(peer) and peer.get("dead"):
-            yield Alarm("bad", f"{name}: its agent DIED, said its gate; nobody could take over from here",
+            yield Alarm("bad", f"{name}: its agent DIED, said its gate; {left}",
                         f"on {name}: systemctl status twinbeat")
+        elif peer.get("config_mismatch") or peer.get("version_mismatch"):
+            pass                                # it is heard, and not understood
         elif not alive(peer) and not isinstance(heard_ms, (int, float)):
             yield Alarm("bad", f"{name} was NEVER HEARD", "is its agent running? Do the cables and addresses fit?")
         elif not alive(peer) and isinstance(heard_ms, (int, float)):
-            yield Alarm("bad", f"{name} is SILENT for {duration(heard_ms / 1000)}; nobody could take over from here",
+            yield Alarm("bad", f"{name} is SILENT for {duration(heard_ms / 1000)}; {left}",
                         f"look at the power of {name}, its agent, and the links")
         elif peer.get("fit") is False:
             yield Alarm("bad", f"{name} is not fit to drive: it could not take over", f"on {name}: twinbeat status")
         if in_maintenance(peer):
-            yield Alarm("note", f"{name} is in maintenance", "")
+            yield Alarm("note", f"{name} has all it could drive out of service: maintenance, out, or it stops", "")
 
 
 def health_alarms(answer: Answer) -> Iterator[Alarm]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twinbeat.group_names import compact
 from twinbeat.maintenance import span_text
 from twinbeat.screen import Answer, entries, figure
 
@@ -82,16 +83,18 @@ def drain_text(answer: Answer) -> str:
     """Whether anything is still driven here."""
     moved = [moved_line(item) for item in entries(answer, "moved")]
     if answer.get("drained"):
-        return "\n".join([*moved, f"{answer.get('node', 'this node')} drives nothing"])
+        shared = texts(answer, "shared")
+        but = f" but {compact(shared)}, which every node drives at the same time" if shared else ""
+        return "\n".join([*moved, f"{answer.get('node', 'this node')} drives nothing{but}"])
     return "\n".join([*moved, f"still driven by {answer.get('node', 'this node')}:", remaining_text(answer)])
 
 
 def remaining_text(answer: Answer) -> str:
-    """What is still driven here, and why."""
-    return "\n".join(
-        f"  {item.get('group', '?')}: {'; '.join(texts(item, 'reasons')) or 'roles are moving'}"
-        for item in entries(answer, "remaining")
-    )
+    """What is still driven here, and why; what stays for the same reason is told once."""
+    why: dict[str, list[str]] = {}
+    for item in entries(answer, "remaining"):
+        why.setdefault("; ".join(texts(item, "reasons")) or "roles are moving", []).append(str(item.get("group", "?")))
+    return "\n".join(f"  {compact(names)}: {reason}" for reason, names in why.items())
 
 
 def maintenance_text(answer: Answer) -> str:
@@ -103,12 +106,12 @@ def maintenance_text(answer: Answer) -> str:
         reason = f" ({now['reason']})" if now.get("reason") else ""
         lines = [
             f"maintenance is on for another {left}, until {now.get('until', '?')}{reason}",
-            f"out of service here: {', '.join(texts(now, 'groups')) or 'nothing'}",
+            f"out of service here: {compact(texts(now, 'groups')) or 'nothing'}",
         ]
     else:
         lines = ["maintenance is off"]
     undriven = texts(answer, "undriven")
-    lines += [f"NOBODY DRIVES {', '.join(undriven)}"] if undriven else []
+    lines += [f"NOBODY DRIVES {compact(undriven)}"] if undriven else []
     lines += [f"note: {answer['note']}"] if answer.get("note") else []
     others = answer.get("others")
     lines += [f"{node}: {text}" for node, text in others.items()] if isinstance(others, dict) else []
@@ -118,10 +121,13 @@ def maintenance_text(answer: Answer) -> str:
 def service_text(answer: Answer, verb: str) -> str:
     """What `out` or `in` came to."""
     what = "out of service" if verb == "out" else "back in service"
+    by_driver: dict[str, list[str]] = {}
+    for group in entries(answer, "groups"):
+        by_driver.setdefault(str(group.get("driver") or "nobody"), []).append(str(group.get("name", "?")))
     lines = [
-        f"{group.get('name', '?')} is {what} on {answer.get('node', 'this node')}; "
-        f"{group.get('driver') or 'nobody'} drives it"
-        for group in entries(answer, "groups")
+        f"{compact(names)} {'is' if len(names) == 1 else 'are'} {what} on {answer.get('node', 'this node')}; "
+        f"{driver} drives {'it' if len(names) == 1 else 'them'}"
+        for driver, names in by_driver.items()
     ]
     lines += [f"note: {answer['note']}"] if answer.get("note") else []
     return "\n".join(lines) or f"done: {what}"

@@ -80,16 +80,17 @@ def group_lines(answer: Answer, width: int, paint: Paint, every_group: bool) -> 
     singles = [groups[name] for name in left]
     shown = singles if every_group else shortest(singles)
     alike, shared = shared_notes(shown, paint)
-    rows = [(group_row(group, answer, paint), [] if name_of(group) in alike else course_lines(group, paint)) for group in shown]
+    below = {name_of(group): [] if name_of(group) in alike else course_lines(group, paint) for group in shown}
+    rows = [(group_row(group, answer, paint), below[name_of(group)]) for group in shown]
     head = ("group", "driver", "here", "epoch", "since", "authority")
     table = columns(head, [row for row, _ in rows], paint, width)
     lines = ["", table[0]] if rows else [""]
-    for line, (_, below) in zip(table[1:], rows, strict=True):
-        lines += [line, *(cut(text, width) for text in below)]
+    for line, (_, notes) in zip(table[1:], rows, strict=True):
+        lines += [line, *(cut(text, width) for text in notes)]
     lines += [cut(text, width) for text in shared]
     if len(shown) < len(singles):
         lines.append(f"  and {len(singles) - len(shown)} more, all driven: twinbeat status --groups")
-    return lines + [cut(line, width) for _, below in blocks for line in below]
+    return lines + [cut(line, width) for _, notes in blocks for line in notes]
 
 
 def shortest(groups: list[Answer]) -> list[Answer]:
@@ -124,14 +125,12 @@ def group_row(group: Answer, answer: Answer, paint: Paint) -> Row:
 
 
 def epoch_of(group: Answer, answer: Answer) -> str:
-    """That of the driver, as this node or the driver's frames say; "-" where nobody drives."""
-    own = group.get("epoch")
-    if group.get("state") in ("ACTIVE", "RELEASING", "CLAIMING") and own:
-        return str(own)
-    if not group.get("driver"):
-        return "-"
-    told = next((peer.get("epochs") for peer in entries(answer, "peers") if peer.get("name") == group["driver"]), None)
-    found = told.get(str(group.get("name"))) if isinstance(told, dict) else own
+    """That of the driver, as this node or the driver's frames say; "-" where there was none yet."""
+    found = group.get("epoch")
+    for peer in entries(answer, "peers"):
+        told = peer.get("epochs")
+        if peer.get("name") == group.get("driver") and isinstance(told, dict):
+            found = told.get(str(group.get("name")), found)
     return str(found) if found else "-"
 
 
@@ -229,7 +228,8 @@ def peer_row(peer: Answer, paint: Paint) -> Row:
     said: dict[str, list[str]] = {}
     for name, state in (states.items() if isinstance(states, dict) else ()):
         said.setdefault(clean(state), []).append(clean(name))
-    words = [f"{state} {compact(names)}" for state, names in said.items() if not peer.get("dead")]
+    heard_of = isinstance(silent_ms, (int, float)) and not peer.get("dead")
+    words = [f"{state} {compact(names)}" for state, names in said.items() if heard_of]
     if peer.get("fit") is False:
         words.insert(0, "not fit")
     if peer.get("config_mismatch"):

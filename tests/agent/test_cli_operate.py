@@ -9,6 +9,7 @@ import pytest
 from fake_agent import FakeAgent
 
 from twinbeat.cli_dispatch import dispatch
+from twinbeat.screen_operate import drain_text, service_text
 
 PING = {"ok": True, "command_limit_s": 2.0}
 TAKER = {
@@ -135,6 +136,21 @@ def test_drain_asks_until_nothing_is_driven(
     ]
 
 
+def test_drain_tells_equal_reasons_once_and_what_both_drive() -> None:
+    away = {"reasons": ["gw-b is in maintenance"]}
+    left = {"node": "gw-a", "drained": False,
+            "remaining": [away | {"group": "poll.0"}, away | {"group": "poll.1"}, {"group": "fan", "reasons": []}]}
+    assert drain_text(left).splitlines()[1:] == ["  poll.0-1: gw-b is in maintenance", "  fan: roles are moving"]
+    done = {"node": "gw-a", "drained": True, "moved": [], "shared": ["horn"]}
+    assert drain_text(done) == "gw-a drives nothing but horn, which every node drives at the same time"
+
+
+def test_out_of_many_is_one_line_for_each_driver() -> None:
+    groups = [{"name": f"poll.{shard}", "driver": "gw-b"} for shard in range(3)] + [{"name": "horn", "driver": None}]
+    assert service_text({"node": "gw-a", "groups": groups}, "out").splitlines() == [
+        "poll.0-2 are out of service on gw-a; gw-b drives them", "horn is out of service on gw-a; nobody drives it"]
+
+
 def test_drain_gives_up_after_its_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stuck = {"ok": True, "node": "gw-a", "drained": False, "moved": [], "remaining": [{"group": "pump", "reasons": []}]}
     with FakeAgent(tmp_path / "s", ping=[PING, PING], drain=[stuck, stuck]) as agent:
@@ -154,8 +170,8 @@ def test_maintenance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert ask(agent, "maintenance", "off") == 0
     first = "maintenance is on for another 2 h, until 2026-11-23T12:00:00Z (new fan)"
     assert capsys.readouterr().out.splitlines() == [
-        first, "out of service here: pump, fan", "NOBODY DRIVES pump", "note: still leaving service: fan",
-        first, "out of service here: pump, fan", "gw-b: all out of service",
+        first, "out of service here: pump and fan", "NOBODY DRIVES pump", "note: still leaving service: fan",
+        first, "out of service here: pump and fan", "gw-b: all out of service",
         "maintenance is off",
     ]
     assert asked(agent) == [

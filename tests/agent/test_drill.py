@@ -214,6 +214,7 @@ def test_a_ready_pair() -> None:
     ({"groups": [{"name": "pump", "driver": "gw-b", "state": "STANDBY"}]}, "drives nothing that could move"),
     ({"groups": [{"name": "pump", "driver": "gw-a", "state": "ACTIVE", "alone": True}]}, "drives it alone"),
     ({"families": [{"name": "pump", "overlap": True, "units": ["pump"]}]}, "driven by every node at once"),
+    ({"families": [{"name": "pump", "units": ["pump"], "drivers": [["gw-a", "gw-s"]]}]}, "gw-b only votes on pump"),
 ])
 def test_what_forbids_a_drill(change: dict[str, Any], words: str) -> None:
     pair = FakePair()

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from config_files import GOOD, changed, write
 
 from twinbeat.cli_dispatch import dispatch
-from twinbeat.commands.remote import answer_text, value_of, words
+from twinbeat.commands.remote import answer_text, is_no, value_of, words
 from twinbeat.errors import UsageError
 
 OPERATORS = '[[operator]]\nname = "alice"\nkey_file = "alice.key"\n[[operator]]\nname = "bob"\nkey_file = "bob.key"\n'
@@ -29,6 +30,7 @@ def said(capsys: pytest.CaptureFixture[str], *line: str) -> tuple[int, str]:
         (["gw-a", "handove"], 'no verb "handove" goes over a broker; did you mean "handover"?'),
         (["gw-a", "record"], 'no verb "record" goes over a broker; known verbs: '),
         (["gw-a", "out", "pump"], '"pump": write arguments as key=value, such as group=pump'),
+        (["gw-a", "maintenance", "on"], '"on": write arguments as key=value, such as action=on'),
         (["gw-a", "out", "group=a", "group=b"], '"group" stands there twice'),
         (["gw/a", "status"], 'NODE: "gw/a" is no name'),
         (["gw-a", "status", "--operator", "a+"], '--operator: "a+" is no name'),
@@ -96,3 +98,18 @@ def test_answers_of_verbs_without_a_screen_are_shown_as_they_are() -> None:
     assert answer_text("drill", {"ok": True, "took_ms": 3.5, "note": "ä"}) == 'done\ntook_ms: 3.5\nnote: "ä"'
     assert answer_text("handover", {"ok": True, "driver": "gw-b", "group": "pump"}) == "gw-b drives pump"
     assert answer_text("why", {"ok": True, "verdicts": []})
+    assert answer_text("warnings", {"ok": True, "node": "gw-a", "warnings": []}) == "no early warning on gw-a"
+
+
+@pytest.mark.parametrize(("verb", "answer", "no"), [
+    ("status", {"groups": [{"driver": "gw-a"}]}, False),
+    ("status", {"groups": [{"driver": None}]}, True),
+    ("drain", {"drained": True}, False),
+    ("drain", {"drained": False}, True),
+    ("handover", {"dry_run": True, "would": False}, True),
+    ("handover", {"driver": "gw-b"}, False),
+    ("warnings", {"warnings": [{"text": "hot"}]}, True),
+    ("maintenance", {"maintenance": None}, False),
+])
+def test_an_answer_that_is_no_ends_as_on_the_gateway(verb: str, answer: dict[str, Any], no: bool) -> None:
+    assert is_no(verb, answer) is no

@@ -81,6 +81,17 @@ def test_status_has_names_for_everything(rig: Rig) -> None:
     rig.run(scenario)
 
 
+def test_the_warning_of_a_first_start_is_over_once_the_node_has_listened(rig: Rig) -> None:
+    def scenario() -> None:
+        rig.rt.core = core_view("LISTEN")
+        assert any("no state file" in warning for warning in rig.ask("status")["warnings"])
+        rig.rt.core = core_view("STANDBY")
+        left = rig.ask("status")["warnings"]
+        assert left and not any("no state file" in warning for warning in left)
+
+    rig.run(scenario)
+
+
 def test_a_takeover_becomes_verdict_event_and_recording(rig: Rig) -> None:
     def scenario() -> None:
         now_ns = boottime_ns()

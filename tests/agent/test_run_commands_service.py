@@ -145,9 +145,11 @@ def test_drain_leaves_what_both_drive(rig: Rig) -> None:
 
     def scenario() -> None:
         core = Core(rig, ["STANDBY", "ACTIVE"], ["ACTIVE", "ACTIVE"])
-        assert rig.ask("drain")["drained"] is True
+        answer = rig.ask("drain")
+        assert (answer["drained"], answer["shared"]) == (True, ["alarm"])
         core.change(1, "ACTIVE", "OUT")
-        assert [item["group"] for item in rig.ask("drain")["remaining"]] == ["alarm"]
+        (left,) = rig.ask("drain")["remaining"]
+        assert left["group"] == "alarm" and "no other node drives it" in left["reasons"][0]
 
     rig.run(scenario)
 

@@ -125,8 +125,36 @@ def test_an_overlap_group_names_both_drivers_and_misses_one() -> None:
     assert "  horn   gw-a, gw-b  ACTIVE" in status_text(both) and "!" not in status_text(both)
     one = quiet(families=[family], groups=[group("horn", "gw-a", "ACTIVE")])
     assert "! only one node drives horn, which both should" in status_text(one)
+    one["peers"][0]["groups"] = {"horn": "OUT"}
+    assert "- only one node drives horn, which both should\n    out of service on gw-b" in status_text(one)
+    here = quiet(families=[family], groups=[group("horn", "gw-b", "OUT")])
+    assert "    out of service on this node" in status_text(here)
     wrong = quiet(groups=[group("horn", "gw-a", "ACTIVE", drivers=["gw-a", "gw-b"])])
     assert "! TWO SAY THAT THEY DRIVE horn" in status_text(wrong)
+
+
+def test_the_epoch_is_the_drivers_and_a_dead_agent_says_nothing() -> None:
+    answer = quiet(groups=[group("pump", "gw-b", "STANDBY", epoch=0)])
+    answer["peers"][0] |= {"groups": {"pump": "ACTIVE"}, "epochs": {"pump": 33}}
+    assert "  pump   gw-b    STANDBY  33 " in status_text(answer)
+    assert "  pump   NOBODY  LISTEN  - " in status_text(quiet(groups=[group("pump", None, "LISTEN", epoch=0)]))
+    answer["peers"][0] |= {"alive": False, "dead": True}
+    assert "ACTIVE pump" not in status_text(answer)
+
+
+def test_a_node_with_another_file_is_not_called_unheard() -> None:
+    text = status_text(faulty(alive=False, heard_ms_ago=None, config_mismatch=True))
+    assert "gw-b runs ANOTHER CONFIGURATION" in text and "NEVER HEARD" not in text
+    assert "gw-b  never  100     7 %   OTHER CONFIGURATION\n" in text
+
+
+def test_a_node_that_took_all_out_of_service_is_a_note_and_nobody_is_alone() -> None:
+    answer = quiet(groups=[group("pump", "gw-a", "ACTIVE", alone=True)])
+    answer["peers"][0] |= {"groups": {"pump": "OUT"}, "maintenance": {"on": True}}
+    text = status_text(answer)
+    assert "- gw-b has all it could drive out of service" in text and "!" not in text and "(alone)" not in text
+    answer["peers"][0] |= {"alive": False, "maintenance": {"on": False}}
+    assert "ACTIVE (alone)" in status_text(answer)
 
 
 def test_countdowns_of_a_group() -> None:
@@ -173,6 +201,10 @@ def faulty(**changes: Any) -> dict[str, Any]:
     return answer
 
 
+def lonely() -> dict[str, Any]:
+    return faulty(alive=False) | {"groups": [group("pump", "gw-a", "ACTIVE", alone=True)]}
+
+
 def pathed(**changes: Any) -> dict[str, Any]:
     answer = quiet()
     answer["links"][0]["paths"]["gw-b"] |= changes
@@ -201,7 +233,9 @@ CHECK = {"name": "app", "state": "failed", "effect": "unfit", "since_ms": 1500.0
         (quiet(groups=[group("pump", None, "LISTEN")]), "bad", "NOBODY DRIVES pump", "still listens"),
         (quiet(groups=[group("pump", None, "STANDBY")]), "bad", "NOBODY DRIVES pump", "twinbeat why pump"),
         (quiet(groups=[group("pump", None, "STANDBY")], fit=False), "bad", "NOBODY DRIVES pump", "failed checks"),
-        (quiet(groups=[group("pump", "gw-a", "ACTIVE", alone=True)]), "doubt", "alone", "bring the other node back"),
+        (lonely(), "doubt", "alone", "bring the other node back"),
+        (quiet(groups=[group("pump", "gw-a", "ACTIVE", alone=True)]), "doubt", "nobody else could take pump over",
+         "on gw-b: twinbeat status"),
         (quiet(health={"score": 0, "load": 1, "checks": [CHECK]}), "bad", "check app failed: not there", ""),
         (quiet(third_voter={"type": "arbiter", "heard_ago_ms": None}), "bad", "voter (arbiter) NEVER HEARD", "fault"),
         (quiet(third_voter={"port": {"plugged": False, "path": "/dev/x"}}), "bad", "UNPLUGGED: /dev/x", "two votes"),

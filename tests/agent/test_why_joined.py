@@ -73,8 +73,8 @@ gw-a died: lines.0-3 and pump -> gw-b
                                         | measured: claim 0.5 to 0.9 ms,
                                         |   decided to ordered 0.01 ms, ordered
                                         |   to on 0.05 ms
-  gw-b knew: gw-a was last heard 4.4 ms before, as STANDBY; its gate had
-    reported its agent's death; links: cross UP (silent 4.4 ms)
+  gw-b knew: gw-a was last heard 4.4 ms before, when its gate reported its
+    agent's death; links: cross UP (silent 4.4 ms)
   from the last frame of gw-a to the outputs on: about 4.5 ms, by the clock of
     gw-b"""
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Place = tuple[MqttOptions, "ssl.SSLContext | None"]
 
+EXAMPLES = {"on": "action", "off": "action", "show": "action"}
+"""Which argument a word is, where it is not the name of a group."""
 NODE = "operator"
 """Stands for a node in the options of a connection that belongs to none."""
 
@@ -48,8 +50,16 @@ def main(arguments: argparse.Namespace) -> int:
         print_json(answer)
     else:
         print(answer_text(verb, answer))
-    undriven = verb == "status" and not all(group.get("driver") for group in screen.entries(answer, "groups"))
-    return 1 if undriven else 0
+    return 1 if is_no(verb, answer) else 0
+
+
+def is_no(verb: str, answer: dict[str, Any]) -> bool:
+    """What the same command on the gateway itself ends with 1 for."""
+    if verb == "status":
+        return not all(group.get("driver") for group in screen.entries(answer, "groups"))
+    if verb == "warnings":
+        return bool(screen.entries(answer, "warnings"))
+    return answer.get("drained") is False or answer.get("would") is False
 
 
 def ask(
@@ -82,7 +92,8 @@ def words(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or not key:
-            raise UsageError(f'"{pair}": write arguments as key=value, such as group={pair or "pump"}')
+            example = f"{EXAMPLES.get(pair, 'group')}={pair or 'pump'}"
+            raise UsageError(f'"{pair}": write arguments as key=value, such as {example}')
         if key in found:
             raise UsageError(f'"{key}" stands there twice; give every argument once')
         found[key] = value_of(text)
@@ -197,6 +208,10 @@ def answer_text(verb: str, answer: dict[str, Any]) -> str:
         from twinbeat.screen_events import event_line
 
         return "\n".join(event_line(event) for event in screen.entries(answer, "events"))
+    if verb == "warnings":
+        from twinbeat.commands.warnings import warnings_text
+
+        return warnings_text(answer, False)
     if verb in OPERATE_COMMANDS:
         from twinbeat.screen_operate import operate_text
 

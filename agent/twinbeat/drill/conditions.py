@@ -104,8 +104,15 @@ class Look:
         told = self.plans.get(name, {}).get("to")
         if isinstance(told, str):
             return told
-        ready = [str(peer.get("name")) for peer in entries(self.status, "peers") if not obstacles(peer, name)]
+        ready = [str(peer.get("name")) for peer in entries(self.status, "peers") if not self._against(peer, name)]
         return ready[0] if ready else None
+
+    def _against(self, peer: Json, name: str) -> list[str]:
+        """Why a node could not take a group; where there are three, one may only vote on it."""
+        allowed = drivers_of(self.status, name)
+        if allowed is not None and peer.get("name") not in allowed:
+            return [f"only votes on {name}"]
+        return obstacles(peer, name)
 
     def gap_ms(self, name: str) -> float | None:
         """The agent's own figure, else what the outputs need to switch."""
@@ -151,10 +158,10 @@ class Look:
     def _peers(self, groups: Sequence[str]) -> None:
         peers = entries(self.status, "peers")
         for name in groups:
-            if any(not obstacles(peer, name) for peer in peers):
+            if any(not self._against(peer, name) for peer in peers):
                 self.add("ok", name, f"{self.taker(name)} stands by, fit and heard")
                 continue
-            why = "; ".join(f"{peer.get('name', '?')} {text}" for peer in peers for text in obstacles(peer, name))
+            why = "; ".join(f"{peer.get('name', '?')} {text}" for peer in peers for text in self._against(peer, name))
             self.add("no", name, f"nobody could take it: {why or 'no other node is known'}")
 
     def _links(self) -> None:
@@ -212,6 +219,15 @@ class Look:
                                      f"{budget_ms:g}")
         else:
             self.add("ok", "budget", f"the expected gaps are within outage_budget_ms = {budget_ms:g}")
+
+
+def drivers_of(status: Json, group: str) -> list[str] | None:
+    """The nodes that may drive a group; None where the agent does not say."""
+    for family in entries(status, "families"):
+        units, drivers = family.get("units"), family.get("drivers")
+        if isinstance(units, list) and isinstance(drivers, list) and group in units[: len(drivers)]:
+            return [str(node) for node in drivers[units.index(group)]]
+    return None
 
 
 def obstacles(peer: Json, group: str) -> list[str]:

@@ -39,7 +39,7 @@ def rolling(standby: list[str], driver: str) -> list[str]:
     ]
     for name in standby:
         found += [
-            f"{name}: `twinbeat out` (drain: hands over what it drives and takes nothing)",
+            f"{name}: `twinbeat out` (hands over what it drives and takes nothing)",
             f"{name}: `systemctl stop twinbeat`, switch to the new version, `systemctl start twinbeat`",
             f"{name}: wait until `twinbeat status` on both shows it as STANDBY with every link up",
         ]
