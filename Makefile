@@ -7,7 +7,8 @@
 # make clean    back to a fresh clone
 #
 # Each sets up what it needs. PYTHON=/path/to/python3.x chooses the interpreter. ARGS='...' is passed on,
-# as in: make test ARGS='-k wire', make demo ARGS='--fault stop'.
+# as in: make test ARGS='-k wire', make demo ARGS='--fault stop', make demo ARGS='--mode hot-hot',
+# make bench ARGS='--rows modes'.
 
 .DEFAULT_GOAL := help
 PYTHON ?=

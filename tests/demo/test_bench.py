@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from twinbeat.bench import command, keepalived
+from twinbeat.bench import command, keepalived, many_groups, shards
 from twinbeat.bench.netlab import RTM_DELADDR, RTM_NEWADDR, VIRTUAL, address_changes
-from twinbeat.bench.runs import NAMES, ROWS, RUNS, Results
-from twinbeat.demo.command import parse
+from twinbeat.bench.rolling import Gap, unplanned
+from twinbeat.bench.runs import Results
+from twinbeat.bench.table import NAMES, ROWS, RUNS, SETS
+from twinbeat.demo.options import parse
 
 CALM = {"takeover_ms": None, "gap_ms": {"min": 0.0, "p50": 0.0, "p99": 0.0, "max": 0.0}, "overlap_ms_max": 0.0,
         "double_driver_trials": 0, "no_driver_trials": 0, "role_changes": 0, "dropouts": 0, "trials": 20}
+UNITS = {**CALM, "units": 8, "lost_units": 80, "disturbed_units": 0}
 USE = {"cpu_percent": 1.2, "rss_mib": 25.0, "gate_pss_mib": 3.1}
 
 
@@ -22,6 +25,11 @@ def taken(p50: float, p99: float, gap: float) -> dict[str, Any]:
     """A result with a takeover."""
     return {**CALM, "takeover_ms": {"min": p50, "p50": p50, "p99": p99, "max": p99},
             "gap_ms": {"min": gap, "p50": gap, "p99": gap, "max": gap}, "role_changes": 20}
+
+
+def pooled(unit_ms: float, last_ms: float) -> dict[str, Any]:
+    """The spreads of one of both in turn."""
+    return {"unit_ms": {"p50": unit_ms}, "last_ms": {"p50": last_ms}}
 
 
 def results() -> Results:
@@ -39,6 +47,15 @@ def results() -> Results:
                          "round_trip_ms": {"min": 0.1, "p50": 0.2, "p99": 0.9, "max": 2.0}},
         "witness": {"pairs": 5000, "lost": 0, "machine": {"cpus": 2}, "answer_ms": {"p50": 1.0, "p99": 9.0}},
         "prove": {"complete": True, "faults": 2, "states_per_s": 2e6, "states": 12345},
+        "hot-hot": {**UNITS, **taken(0.7, 1.2, 0.3)},
+        "hot-spare": {**UNITS, **taken(0.6, 3.5, 0.3), "units": 2, "lost_units": 20},
+        "partition": {**UNITS, **taken(38, 40, 6)},
+        "handover-64": {**UNITS, **taken(12, 20, 1.1), "units": 64, "lost_units": 1280},
+        "many-groups": {**CALM, "few": pooled(0.6, 0.6), "many": pooled(0.9, 1.5), "added_last_ms": 0.9,
+                        "disturbed_units": 0},
+        "upgrade": {**CALM, "upgrades": 10, "unplanned_gaps": 0, "unplanned_causes": 0,
+                    "gap_ms": {"p50": 0.4, "p99": 1.0}},
+        "shards": {"uneven": 1, "moved": 1.0},
         "keepalived/kill": {**taken(30, 35, 0), "double_driver_trials": 20},
         "keepalived/stop": {**taken(28, 33, 0), "double_driver_trials": 20},
         "keepalived/planned": taken(4, 6, 3.1),
@@ -97,6 +114,20 @@ def test_every_row_is_reached_with_good_figures_and_stands_beside_keepalived() -
     ("witness", {"answer_ms": {"p99": 51.0}}),
     ("witness", {"lost": 1}),
     ("witness", {"pairs": 500}),
+    ("hot-hot", {"takeover_ms": {"p50": 4.0, "p99": 15.1}}),
+    ("hot-hot", {"disturbed_units": 1}),
+    ("hot-hot", {"double_driver_trials": 1}),
+    ("many-groups", {"added_last_ms": 1.1}),
+    ("many-groups", {"added_last_ms": None}),
+    ("hot-spare", {"gap_ms": {"p50": 5.1}}),
+    ("hot-spare", {"disturbed_units": 1}),
+    ("partition", {"double_driver_trials": 1}),
+    ("partition", {"no_driver_trials": 1}),
+    ("handover-64", {"gap_ms": {"p50": 4.1}}),
+    ("upgrade", {"unplanned_gaps": 1}),
+    ("upgrade", {"unplanned_causes": 1}),
+    ("shards", {"uneven": 2}),
+    ("shards", {"moved": 1.01}),
     ("cost", {"agents": {"gw-a": {**USE, "rss_mib": 31.0}}}),
 ])
 def test_a_worse_figure_misses_its_target(name: str, worse: dict[str, Any]) -> None:
@@ -120,6 +151,43 @@ def test_every_run_is_a_valid_demo_command() -> None:
             options = parse(run.words(quick))
             assert options.trials == run.trials[quick]
     assert {need for row in ROWS for need in row.needs} <= set(NAMES)
+
+
+def test_sets_of_rows_are_made_of_runs() -> None:
+    assert {name for names in SETS.values() for name in names} == set(NAMES)
+    for names in SETS.values():
+        rows = [row for row in ROWS if set(row.needs) <= set(names)]
+        assert rows
+
+
+def test_what_many_groups_add_is_the_difference_of_medians_of_both_in_turn() -> None:
+    asked: list[str] = []
+
+    def demo(words: list[str], trials: int, _seconds: float) -> dict[str, Any]:
+        many = words[words.index("--shards") + 1] == "64"
+        asked.append("many" if many else "few")
+        last_ms = 1.5 if many else 0.5
+        return {"samples": [{"takeover_ms": [0.5, last_ms], "last_ms": last_ms, "gap_ms": [0.1, 0.2]}] * trials,
+                "machine": {"busy_percent": 50.0}, "disturbed_units": 0, "double_driver_trials": 0}
+
+    found = many_groups.measure(False, demo, lambda _text: None)
+    assert asked == ["few", "many"] * (len(asked) // 2)
+    assert found["added_last_ms"] == 1.0
+    assert found["many"]["unit_ms"]["p50"] == 1.0
+    with pytest.raises(many_groups.TooFewError, match="no broker"):
+        many_groups.measure(True, lambda *_: "no broker", lambda _text: None)
+
+
+def test_a_gap_that_no_handover_explains_is_unplanned() -> None:
+    planned = [Gap(0, 1, "gw-a", "gw-b"), Gap(5, 6, "gw-b", "gw-a")]
+    assert unplanned(planned, "gw-a", ["gw-b", "gw-a"]) == []
+    dropout = Gap(2, 3, "gw-b", "gw-b")
+    assert unplanned([planned[0], dropout, planned[1]], "gw-a", ["gw-b", "gw-a"]) == [dropout]
+
+
+def test_shards_are_even_and_only_those_of_a_node_that_left_move() -> None:
+    found = shards.measure(True)
+    assert (found["uneven"], found["moved"]) == (1, 1.0)
 
 
 def test_a_wrong_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from twinbeat.demo import command, explain
-from twinbeat.demo.command import exit_code, make_report, parse
+from twinbeat.demo.command import exit_code, make_report
 from twinbeat.demo.faults import FAULTS
 from twinbeat.demo.measure import Change, TrialFigures, evaluate
+from twinbeat.demo.options import parse
 from twinbeat.demo.trial import TrialRecord
 from twinbeat.demo.view import trial_lines
 

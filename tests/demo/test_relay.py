@@ -38,11 +38,16 @@ class Bench:
         self.board = Switchboard(directory / "board", create=True)
         paths = [directory / "a", directory / "b"]
         self.helper = Helper("relay", "twinbeat.demo.relay", ["--board", str(directory / "board"), "--port",
-                             str(paths[0]), "--port", str(paths[1])], directory / "log", self.events.put)
+                             str(paths[0]), "--port", str(paths[1])], directory / "log", self._put)
         self.helper.wait_ready()
         self.ends = [os.open(path, os.O_RDWR | os.O_NOCTTY) for path in paths]
         for end in self.ends:
             tty.setraw(end)
+
+    def _put(self, event: dict[str, Any]) -> None:
+        """One wake-up's changes, one by one."""
+        for at_ns, node, unit, on in event["changes"]:
+            self.events.put({"at_ns": at_ns, "node": node, "unit": unit, "on": on})
 
 
 @pytest.fixture
@@ -84,3 +89,29 @@ def test_a_board_without_power_hears_nothing(bench: Bench) -> None:
     event = bench.events.get(timeout=WAIT_S)
     assert (event["node"], event["on"]) == (0, False)
     assert bench.events.empty()
+
+
+def test_every_unit_has_a_board_of_its_own_on_every_node(tmp_path: Path) -> None:
+    events: queue.Queue[dict[str, Any]] = queue.Queue()
+    Switchboard(tmp_path / "board", create=True)
+    paths = [tmp_path / f"{node}{unit}" for node in "ab" for unit in range(3)]
+    words = ["--board", str(tmp_path / "board"), "--units", "3"]
+    words += [word for path in paths for word in ("--port", str(path))]
+    helper = Helper("relay", "twinbeat.demo.relay", words, tmp_path / "log", events.put)
+    try:
+        helper.wait_ready()
+        for round_on in (True, False):
+            ends = [os.open(path, os.O_RDWR | os.O_NOCTTY) for path in paths]
+            seen = []
+            for number, end in enumerate(ends):
+                tty.setraw(end)
+                os.write(end, ON if round_on else OFF)
+                seen += events.get(timeout=WAIT_S)["changes"]
+                assert seen[-1][1:] == [number // 3, number % 3, round_on]
+            stamps = [change[0] for change in seen]
+            assert stamps == sorted(stamps)
+            for end in ends:     # unplugged, and plugged in again in the next round
+                os.close(end)
+        assert events.empty()
+    finally:
+        helper.close()

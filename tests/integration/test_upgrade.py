@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upgrade_rig import NEW, PINNED, Traffic, Upgrade, gaps
+from upgrade_rig import NEW, PINNED, SETTINGS, Traffic, Upgrade, gaps
 
 import twinbeat
-from twinbeat.demo.agents import PairSettings
 from twinbeat.demo.broker import NO_BROKER, find_broker
 from twinbeat.demo.rig import Rig
 from twinbeat.upgrade.pin import NEWEST
@@ -28,8 +27,6 @@ OLD_PYTHON = "TWINBEAT_OLD_PYTHON"
 GAP_LIMIT_MS = 250.0
 """A planned handover is undriven for a millisecond or so; the rest is for a test machine that stands still."""
 PLANNED = {"HANDOVER", "STOP", "OPERATOR", "RELEASED"}
-SETTINGS = PairSettings(period_ms=20)
-"""Promises of some 70 ms, so that a test machine may stand still for a while."""
 FIGURES = "TWINBEAT_UPGRADE_FIGURES"
 """Names a file to which each test appends what it measured."""
 
@@ -39,21 +36,6 @@ def broker() -> None:
     """Without any broker there is nothing to test: say it loudly."""
     if find_broker() is None:
         pytest.skip(f"NO UPGRADE WAS TESTED: {NO_BROKER}")
-
-
-def roll(upgrade: Upgrade, new: list[str]) -> tuple[str, list[str]]:
-    """The steps of a rolling upgrade; the first driver, and who was made to drive, in order."""
-    first = upgrade.begin()
-    second = next(node for node in upgrade.rig.agents if node != first)
-    upgrade.drain(second)
-    upgrade.replace(second, new)
-    assert upgrade.steady() == first
-    takers = [upgrade.hand_over(first)]
-    assert upgrade.steady() == second
-    upgrade.replace(first, new)
-    assert upgrade.steady() == second
-    takers.append(upgrade.hand_over(second))
-    return first, takers
 
 
 def judge(upgrade: Upgrade, traffic: Traffic, first: str, takers: list[str], name: str) -> None:
@@ -99,7 +81,7 @@ def test_rolling_upgrade_from_the_old_layout_to_the_new(tmp_path: Path) -> None:
         upgrade.steady()
         traffic.start()
         assert layouts(upgrade) == [(1, 1), (1, 1)]
-        first, takers = roll(upgrade, NEW)
+        first, takers = upgrade.roll(NEW)
         judge(upgrade, traffic, first, takers, "pinned")
         assert layouts(upgrade) == [(NEWEST, NEWEST), (NEWEST, NEWEST)]
 
@@ -111,7 +93,7 @@ def test_the_way_back_is_as_smooth(tmp_path: Path) -> None:
         upgrade.steady()
         traffic.start()
         assert layouts(upgrade) == [(NEWEST, NEWEST), (NEWEST, NEWEST)]
-        first, takers = roll(upgrade, PINNED)
+        first, takers = upgrade.roll(PINNED)
         judge(upgrade, traffic, first, takers, "back")
         assert layouts(upgrade) == [(1, 1), (1, 1)]
 
@@ -156,7 +138,7 @@ def test_real_predecessor(tmp_path: Path, back: bool) -> None:
         verdict = said(NEW, "upgrade-check", *words)
         assert verdict["ok"] and verdict["steps"], verdict
         traffic.start()
-        first, takers = roll(upgrade, after)
+        first, takers = upgrade.roll(after)
         judge(upgrade, traffic, first, takers, f"predecessor, {'back' if back else 'forth'}")
 
 

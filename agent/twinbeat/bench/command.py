@@ -9,14 +9,16 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from twinbeat.bench import arbiter_trip, keepalived, witness_load
-from twinbeat.bench.runs import NAMES, ROWS, RUNS, Results, Row, Run
+from twinbeat.bench import arbiter_trip, keepalived, many_groups, rolling, shards, witness_load
+from twinbeat.bench.runs import Results, Row
 from twinbeat.bench.simulated import MEASURES, SimulatedError
 from twinbeat.bench.steps import step_ns
+from twinbeat.bench.table import NAMES, ROWS, RUNS, SETS
 from twinbeat.demo import procs
 from twinbeat.demo.broker import find_broker
 from twinbeat.version import __version__
@@ -33,7 +35,7 @@ def main(argv: list[str] | None) -> int:
     """Runs what is asked for; 0 whenever it ran, whatever the figures are."""
     words = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(words)
-    wanted = set(options.only or NAMES)
+    wanted = {*(options.only or []), *(name for rows in options.rows or [] for name in SETS[rows])} or set(NAMES)
     failures: dict[str, str] = {}
     results = _measure(wanted, options.quick, failures)
     report = {
@@ -54,10 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="twinbeat bench",
         description="Measures takeover, loss and cost on this machine, beside keepalived where that is installed "
-                    "(in network namespaces of its own, as root). The full run takes about half an hour.")
+                    "(in network namespaces of its own, as root). The full run takes about an hour.")
     parser.add_argument("--quick", action="store_true", help="few trials: a look, not a measurement")
     parser.add_argument("--only", choices=NAMES, action="append", metavar="NAME",
                         help=f"only this; may be given again. One of {', '.join(NAMES)}")
+    parser.add_argument("--rows", choices=list(SETS), action="append",
+                        help="only the rows about these; may be given again, and together with --only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
     return parser
 
@@ -74,7 +78,7 @@ def _measure(wanted: set[str], quick: bool, failures: dict[str, str]) -> Results
     runs = [run for run in RUNS if run.name in wanted]
     for number, run in enumerate(runs, 1):
         _say(f"[{number}/{len(runs)}] {shlex.join(['twinbeat', 'demo', *run.words(quick)])}")
-        answer = _demo(run, quick)
+        answer = _demo(run.words(quick), run.trials[quick], run.seconds[quick])
         if isinstance(answer, str):
             failures[run.name] = answer
             _say(f"  failed: {answer}")
@@ -91,26 +95,40 @@ def _measure(wanted: set[str], quick: bool, failures: dict[str, str]) -> Results
                 results[name] = measure(quick)
             except SimulatedError as error:
                 failures[name] = str(error)
-    for name, ask in (("arbiter-trip", arbiter_trip.measure), ("witness", _witness)):
-        if name in wanted:
-            _say(f"third voter: {name}")
-            try:
-                results[name] = ask(quick)
-            except (TwinbeatError, OSError) as error:
-                failures[name] = str(error)
+    results.update(_by_themselves(wanted, quick, failures))
     if "keepalived" in wanted:
         results.update(_keepalived(quick, failures))
     return results
+
+
+def _by_themselves(wanted: set[str], quick: bool, failures: dict[str, str]) -> Results:
+    """What no single run of the demo can tell."""
+    asks: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+        "arbiter-trip": ("third voter", lambda: arbiter_trip.measure(quick)),
+        "witness": ("third voter", lambda: _witness(quick)),
+        "many-groups": ("hot-hot", lambda: many_groups.measure(quick, _demo, _say)),
+        "upgrade": ("rolling", lambda: rolling.measure(quick, _say)),
+        "shards": ("hot-hot", lambda: shards.measure(quick)),
+    }
+    found: Results = {}
+    for name, (what, ask) in asks.items():
+        if name in wanted:
+            _say(f"{what}: {name}")
+            try:
+                found[name] = ask()
+            except (TwinbeatError, OSError) as error:
+                failures[name] = str(error)
+    return found
 
 
 def _witness(quick: bool) -> dict[str, Any]:
     return witness_load.measure(*WITNESS_LOAD[quick])
 
 
-def _demo(run: Run, quick: bool) -> dict[str, Any] | str:
+def _demo(options: list[str], trials: int, seconds: float) -> dict[str, Any] | str:
     """The JSON answer of one demo, or why there is none."""
-    words = [sys.executable, "-m", "twinbeat.demo", *run.words(quick), "--json"]
-    limit_s = START_LIMIT_S + run.trials[quick] * (TRIAL_LIMIT_S + run.seconds[quick])
+    words = [sys.executable, "-m", "twinbeat.demo", *options, "--json"]
+    limit_s = START_LIMIT_S + trials * (TRIAL_LIMIT_S + seconds)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             out, err = process.communicate(timeout=limit_s)
@@ -177,7 +195,8 @@ def markdown(report: dict[str, Any]) -> list[str]:
         "Both agents, the wire, the broker and the boards share this machine; the wire is a pty and has no baud rate. "
         "Figures are taken from what the relay boards received (keepalived: from its address coming and going; "
         "where the arbiter gates the outputs: from the log of its emulated contacts, 3 ms to close and 4 ms to open); "
-        "with up to 100 trials the p99 is one of the two largest samples.",
+        "with up to 100 trials the p99 is one of the two largest samples. Every shard and group has a relay board "
+        "of its own; figures of lost shards and of handovers are of each by itself.",
     ]
     if trials:
         lines.append(f"Trials: {trials}.")

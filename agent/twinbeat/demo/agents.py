@@ -1,4 +1,4 @@
-"""The two agents as separate processes: configuration, start, control socket, signals, what they use."""
+"""The agents as separate processes: configuration, start, control socket, signals, what they use."""
 from __future__ import annotations
 
 import contextlib
@@ -10,17 +10,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from twinbeat.demo import procs
 from twinbeat.demo.helper import RigError
+from twinbeat.demo.layout import GROUP, NETWORK, NODES, Layout, make_layout
+
+__all__ = ["GROUP", "NODES", "PAIR", "Agent", "PairSettings", "config_text", "write_key"]
 
 PAIR = "demo"
-NODES = ["gw-a", "gw-b"]
-GROUP = "pump"
 CONTACT_MAKE_MS, CONTACT_RELEASE_MS = 3.0, 4.0    # of the arbiter's emulated contacts
 READY_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
@@ -38,6 +40,20 @@ class PairSettings:
     busy: bool = False
     third_voter: str | None = None    # "arbiter", "witness", "zookeeper"
     gated: bool = False               # the arbiter's contacts are the outputs
+    mode: str = "hot-warm"
+    units: int = 1                    # shards of hot-hot, groups of hot-warm
+    failback_after_s: float = 1.0
+    move_gap_s: float = 0.3           # hot-hot: between two shards that go home
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Its nodes, cables and units."""
+        return make_layout(self.mode, self.units, self.failback_after_s, self.move_gap_s)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one unit that one node drives, and nothing else."""
+        return self.mode == "hot-warm" and self.units == 1
 
     @property
     def contact_release_ms(self) -> float:
@@ -51,29 +67,31 @@ class PairSettings:
 
 
 def config_text(settings: PairSettings, mqtt_port: int, ports: dict[str, dict[str, str]],
-                third_voter: Sequence[str] = ()) -> str:
-    """The configuration file of both agents; `ports[node]` gives the paths of "cross" and what else there is.
+                third_voter: Sequence[str] = (), addresses: Mapping[str, str] | None = None) -> str:
+    """The configuration file of all agents; `ports[node]` gives the paths of "cross" and what else there is.
 
-    `third_voter`: the lines of its table.
+    `third_voter`: the lines of its table. `addresses[node]`: on the network, where the layout has one.
     """
+    layout = settings.layout
     mqtt_ms = max(10 * settings.period_ms, 50)
     lines = ["[pair]", f'name = "{PAIR}"', 'key_file = "pair.key"', ""]
-    for node in NODES:
-        lines += [f"[node.{node}]"]
+    for node in layout.nodes:
+        lines += [f"[node.{node}]", *([] if node in NODES else ["spare = true"])]
         lines += [f"serial.{port} = {json.dumps(path)}" for port, path in ports[node].items()]
-        lines += [""]
+        lines += [f'udp.{NETWORK} = "{addresses[node]}"', ""] if addresses else [""]
     lines += [
-        "[[link]]", 'type = "serial"', 'port = "cross"', "baud = 921600", f"period_ms = {settings.period_ms:g}", "",
+        *layout.links(settings.period_ms),
         "[[link]]", 'type = "mqtt"', f'broker = "mqtt://127.0.0.1:{mqtt_port}"', f"period_ms = {mqtt_ms:g}", "",
-        "[[group]]", f'name = "{GROUP}"', f"prefer = {json.dumps(NODES)}", f'lone = "{settings.lone}"',
-        "lonely_start_ms = 500", "", "[[group.output]]",
     ]
-    if settings.gated:
-        lines += ['type = "arbiter"', f"release_ms = {settings.contact_release_ms:g}",
-                  f"make_ms = {CONTACT_MAKE_MS:g}", ""]
-    else:
-        lines += ['type = "serial-relay"', 'port = "relay"', 'board = "lcus-1"', "baud = 921600",
-                  f"release_ms = {settings.release_ms:g}", ""]
+    for number, group in enumerate(layout.groups):
+        lone = [] if layout.has_network else [f'lone = "{settings.lone}"']
+        lines += [*group, *lone, "lonely_start_ms = 500", "", "[[group.output]]"]
+        if settings.gated:
+            lines += ['type = "arbiter"', f"release_ms = {settings.contact_release_ms:g}",
+                      f"make_ms = {CONTACT_MAKE_MS:g}", ""]
+        else:
+            lines += ['type = "serial-relay"', f'port = "{layout.written_relay(number)}"', 'board = "lcus-1"',
+                      "baud = 921600", f"release_ms = {settings.release_ms:g}", ""]
     lines += third_voter
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twinbeat.demo.agents import NODES
+from twinbeat.demo.layout import NODES
 from twinbeat.demo.measure import NS_PER_MS, Change, TrialFigures, intervals_on, levels_at
 from twinbeat.demo.trial import TrialRecord, explains
 
@@ -110,6 +110,12 @@ def table(summary: dict[str, Any]) -> list[str]:
     lines.append(f"  trials {summary['trials']}, both on at once in {summary['double_driver_trials']} "
                  f"(longest {summary['overlap_ms_max'] or 0:.2f} ms), nobody on in {summary['no_driver_trials']}, "
                  f"role changes {summary['role_changes']}, dropouts {summary['dropouts']}")
+    return [*lines, *used(summary)]
+
+
+def used(summary: dict[str, Any]) -> list[str]:
+    """What each agent used."""
+    lines = []
     for node, use in summary["agents"].items():
         memory = ", ".join(f"{label} {use[name]:.1f} MiB" for name, label in
                            (("rss_mib", "memory"), ("gate_pss_mib", "gate")) if use[name] is not None)

@@ -7,17 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twinbeat.demo import procs, switchboard
-from twinbeat.demo.agents import GROUP, NODES, PairSettings
+from twinbeat.demo.agents import PairSettings
 from twinbeat.demo.helper import RigError
+from twinbeat.demo.layout import GROUP, MODES
 from twinbeat.demo.rig import Rig
 from twinbeat.demo.voters import KINDS
 
 AFTER_RESUME_S = 0.5      # how long a resumed worker is watched before the trial goes on
+HANDOVER_TIMEOUT_S = 6.0
+PAIR_ALONE = ("hot-warm",)
+TAKEN_OVER = ("hot-warm", "hot-hot", "hot-spare")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault. `inject(rig, driver, loss_percent)` returns the stamp of the fault in nanoseconds."""
+    """One kind of fault. `inject(rig, driver, loss_percent)` returns the stamp of the fault in nanoseconds.
+
+    Outside of hot-warm `driver` is the node that it strikes.
+    """
 
     name: str
     words: str                                  # what happens; {driver} and {other} are filled in
@@ -30,6 +37,8 @@ class Fault:
     needs: tuple[str, ...] = ()                 # the third voters of which one must be there
     opens_contacts: bool = False                # an arbiter that gates the outputs lets go of all of them meanwhile
     moves_gated: bool = False                   # the role moves where an arbiter gates the outputs
+    modes: tuple[str, ...] = MODES              # where it makes sense
+    not_there: str = ""                         # why it makes none elsewhere
 
     def moves(self, settings: PairSettings) -> bool:
         """Whether the other node is expected to take over."""
@@ -52,8 +61,8 @@ def _cut(places: list[int], on: bool) -> dict[int, bool]:
     return dict.fromkeys(places, on)
 
 
-SERIAL = [switchboard.wire_cut(0), switchboard.wire_cut(1)]
-MQTT = [switchboard.mqtt_cut(0), switchboard.mqtt_cut(1)]
+SERIAL = [switchboard.wire_cut(node) for node in range(switchboard.NODES)]
+MQTT = [switchboard.mqtt_cut(node) for node in range(switchboard.NODES)]
 
 
 def _kill(rig: Rig, driver: str, _loss: float) -> int:
@@ -72,7 +81,7 @@ def _resume(rig: Rig, driver: str) -> None:
 def _power(rig: Rig, driver: str, _loss: float) -> int:
     agent = rig.agents[driver]
     # The gate first: it is the one that would still say something about the worker's death.
-    at_ns = rig.inject(flags={switchboard.dark(NODES.index(driver)): True},
+    at_ns = rig.inject(flags={switchboard.dark(rig.nodes.index(driver)): True},
                        signals=[(agent.gate_pid, signal.SIGKILL), (agent.pid, signal.SIGKILL)])
     rig.power_gone(driver, at_ns)
     return at_ns
@@ -118,11 +127,11 @@ def _voter_plug(rig: Rig, _driver: str) -> None:
 
 
 def _voter_cable(rig: Rig, driver: str, _loss: float) -> int:
-    return rig.inject(flags={switchboard.voter_cut(NODES.index(driver)): True})
+    return rig.inject(flags={switchboard.voter_cut(rig.nodes.index(driver)): True})
 
 
 def _voter_cable_back(rig: Rig, driver: str) -> None:
-    rig.inject(flags={switchboard.voter_cut(NODES.index(driver)): False})
+    rig.inject(flags={switchboard.voter_cut(rig.nodes.index(driver)): False})
 
 
 def _exit(rig: Rig, driver: str, _loss: float) -> int:
@@ -135,7 +144,8 @@ def _restart(rig: Rig, driver: str) -> None:
 
 def _handover(rig: Rig, driver: str, _loss: float) -> int:
     at_ns = procs.now_ns()
-    answer = rig.agents[driver].control("handover", group=GROUP)
+    asked = {"group": GROUP} if rig.settings.single else {"all": True}
+    answer = rig.agents[driver].control("handover", HANDOVER_TIMEOUT_S, **asked)
     if not answer.get("ok"):
         raise RigError(f"{driver} refused the handover: {answer.get('error')}")
     return at_ns
@@ -160,6 +170,14 @@ def _cut_all(rig: Rig, _driver: str, _loss: float) -> int:
 def _uncut(rig: Rig, _driver: str) -> None:
     rig.inject(flags=_cut(SERIAL + MQTT, False))
     rig.proxy(resume=True)
+
+
+def _partition(rig: Rig, driver: str, _loss: float) -> int:
+    return rig.partition(driver, True)
+
+
+def _rejoin(rig: Rig, driver: str) -> None:
+    rig.partition(driver, False)
 
 
 def _broker_restart(rig: Rig, _driver: str, _loss: float) -> int:
@@ -187,22 +205,28 @@ def _leave(_rig: Rig, _driver: str) -> None:
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in (
     Fault("kill", "the agent of {driver} is killed (SIGKILL)", _kill, _restart, True, 5),
     Fault("stop", "the agent of {driver} freezes (SIGSTOP)", _stop, _resume, True, 5, stays_silent=True),
-    Fault("freeze", "worker and gate of {driver} freeze (SIGSTOP)", _freeze, _thaw, True, 3, stays_silent=True),
+    Fault("freeze", "worker and gate of {driver} freeze (SIGSTOP)", _freeze, _thaw, True, 3, stays_silent=True,
+          modes=PAIR_ALONE, not_there="what it shows is the arbiter that gates the outputs"),
     Fault("power", "{driver} loses power", _power, _power_back, True, 5, stays_silent=True),
     Fault("exit", "the agent of {driver} is stopped as planned (SIGTERM)", _exit, _restart, True, 5),
-    Fault("handover", "{driver} is told to hand over", _handover, _leave, True, 5),
-    Fault("cut-serial", "the serial cable is cut", _cut_serial, _uncut, False, 3, 2.0),
+    Fault("handover", "{driver} is told to hand over", _handover, _leave, True, 5,
+          modes=TAKEN_OVER, not_there="every node drives, so there is nobody to hand over to"),
+    Fault("cut-serial", "every serial cable is cut", _cut_serial, _uncut, False, 3, 2.0),
     Fault("cut-mqtt", "the network to the broker is cut", _cut_mqtt, _uncut, False, 3, 2.0),
-    Fault("cut-all", "the serial cable and the network are cut at once", _cut_all, _uncut, False, 3, 2.0, True),
+    Fault("cut-all", "every serial cable and the network are cut at once", _cut_all, _uncut, False, 3, 2.0, True,
+          modes=("hot-warm", "hot-hot", "overlap"), not_there="then no node may drive; one of three nodes "
+          "is cut off with --fault partition"),
+    Fault("partition", "every link of {driver} is cut", _partition, _rejoin, True, 3, 1.0, modes=("hot-spare",),
+          not_there="it needs a third node; a pair is cut in two with --fault cut-all"),
     Fault("voter-kill", "the third voter is killed (SIGKILL)", _voter_kill, _voter_back, False, 2, 2.0,
-          needs=KINDS, opens_contacts=True),
+          needs=KINDS, opens_contacts=True, modes=PAIR_ALONE),
     Fault("voter-restart", "the third voter is killed and starts again", _voter_restart, _leave, False, 2, 6.0,
-          needs=KINDS, opens_contacts=True),
+          needs=KINDS, opens_contacts=True, modes=PAIR_ALONE),
     Fault("voter-unplug", "the third voter is unplugged from both gateways", _voter_unplug, _voter_plug, False, 2, 2.0,
-          needs=KINDS, opens_contacts=True),
+          needs=KINDS, opens_contacts=True, modes=PAIR_ALONE),
     Fault("cut-voter", "the cable between {driver} and the arbiter is cut", _voter_cable, _voter_cable_back, False, 2,
-          2.0, needs=("arbiter",), moves_gated=True),
+          2.0, needs=("arbiter",), moves_gated=True, modes=PAIR_ALONE),
     Fault("broker-restart", "the MQTT broker restarts", _broker_restart, _leave, False, 3, 2.0),
-    Fault("loss", "frames are lost at random on both links", _loss, _lossless, False, 1, 20.0),
+    Fault("loss", "frames are lost at random on all links", _loss, _lossless, False, 1, 20.0),
     Fault("none", "nothing happens", _nothing, _leave, False, 1, 10.0),
 )}

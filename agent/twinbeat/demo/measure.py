@@ -21,6 +21,7 @@ class Change:
     node: str
     on: bool
     cause: str = "byte"   # "byte" or "power"
+    unit: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The whole rig: wire, boards, broker, proxy, injector, third voter and both agents, started and ended together."""
+"""The whole rig: wires, boards, broker, proxy, injector, third voter and all agents, started and ended together."""
 from __future__ import annotations
 
 import os
@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from twinbeat.demo import procs, switchboard
-from twinbeat.demo.agents import NODES, Agent, PairSettings, config_text, write_key
+from twinbeat.demo.agents import Agent, PairSettings, config_text, write_key
 from twinbeat.demo.broker import Broker
 from twinbeat.demo.helper import Helper, Json, RigError
+from twinbeat.demo.layout import NODES, SPARE
 from twinbeat.demo.measure import Change
 from twinbeat.demo.status import both_ready
 from twinbeat.demo.switchboard import Switchboard
 from twinbeat.demo.timeline import Timeline
+from twinbeat.demo.udp_cut import UdpNetwork
 from twinbeat.demo.voter_arbiter import Arbiter
 from twinbeat.demo.voter_process import ThirdVoter
 from twinbeat.demo.voter_witness import NAME as WITNESS_NAME
@@ -36,11 +38,14 @@ class Rig:
         self.settings = settings
         self.seed = seed
         self.load = load
-        self.timeline = Timeline(NODES)
+        self.layout = settings.layout
+        self.nodes = self.layout.nodes
+        self.timeline = Timeline(self.nodes, len(self.layout.units))
         self.helpers: dict[str, Helper] = {}
         self.burners: list[subprocess.Popen[bytes]] = []
         self.fifo = False
         self.broker = Broker(directory)
+        self.network = UdpNetwork(self.nodes) if self.layout.has_network else None
         self.voter: ThirdVoter | None = None
         self._agent_command = agent_command
         self._board_path = directory / "switchboard"
@@ -79,13 +84,14 @@ class Rig:
 
     def _start_helpers(self) -> int:
         """The processes that every rig has; returns the proxy's port."""
-        nodes = [word for node in (*NODES, WITNESS_NAME) for word in ("--node", node)]
+        clients = [word for node in (*NODES, SPARE, WITNESS_NAME) for word in ("--node", node)]
         dialect = [] if self.broker.speaks_mqtt5 else ["--translate"]
         self._helper("injector", "inject", [])
-        self._helper("wire", "wire", [*self._seed_words, *_port_words(self._paths("cross"))])
+        self._helper("wire", "wire", [*self._seed_words, *self._cable_words()])
         if not self.settings.gated:
-            self._helper("relay", "relay", _port_words(self._paths("relay")))
-        self._helper("proxy", "proxy", [*self._seed_words, *nodes, *dialect, "--broker-port", str(self.broker.port)])
+            boards = [self._path(node, relay) for node in self.nodes for relay in self._relays()]
+            self._helper("relay", "relay", ["--units", str(len(self.layout.units)), *_port_words(boards)])
+        self._helper("proxy", "proxy", [*self._seed_words, *clients, *dialect, "--broker-port", str(self.broker.port)])
         ready = {name: helper.wait_ready() for name, helper in self.helpers.items()}
         self.fifo = all(message["fifo"] for message in ready.values())
         port: int = ready["proxy"]["port"]
@@ -93,14 +99,14 @@ class Rig:
 
     def _start_agents(self, proxy_port: int) -> None:
         config = self.directory / "twinbeat.toml"
-        kinds = ["cross"] if self.settings.gated else ["cross", "relay"]
-        ports = {node: {kind: str(self._paths(kind)[node]) for kind in kinds} for node in NODES}
+        ports = {node: self._ports(node) for node in self.nodes}
         if self.voter is not None:
             for node, more in self.voter.ports().items():
                 ports[node] |= more
         table = self.voter.config_lines() if self.voter is not None else []
-        config.write_text(config_text(self.settings, proxy_port, ports, table))
-        for node in NODES:
+        addresses = self.network.addresses() if self.network else None
+        config.write_text(config_text(self.settings, proxy_port, ports, table, addresses))
+        for node in self.nodes:
             self.agents[node] = Agent(node, self.directory, config, self._agent_command, self.settings.busy)
             self.agents[node].start()
             self._watch(self.agents[node].pid)
@@ -167,23 +173,34 @@ class Rig:
         self.proxy(resume=True)
         return at_ns
 
+    def partition(self, node: str, on: bool) -> int:
+        """Every link of this node is cut, or this is over. Returns when its cables and its broker were cut."""
+        at_ns = self.inject(flags={switchboard.apart(self.nodes.index(node)): on})
+        if self.network is not None:
+            self.network.set_apart(node, on, self.agents)
+        self.proxy(resume=True)
+        return at_ns
+
     def set_loss(self, percent: float) -> int:
-        """Random loss of frames on both links; returns when it was in force."""
+        """Random loss of frames on all links; returns when it was in force."""
         share = percent / 100
+        if self.network is not None:
+            self.network.set_loss(share, self.agents)
         self.proxy(set={"loss_up": share})
-        at_ns: int = self.wire(set={"loss": share})["at_ns"]
+        stamps = [self.wire(cable=cable, set={"loss": share})["at_ns"] for cable in range(len(self.layout.cables))]
+        at_ns: int = max(stamps)
         return at_ns
 
     def power_gone(self, node: str, at_ns: int) -> None:
         """The board of this node reads as off from `at_ns`; an arbiter's contacts have the arbiter's supply."""
         if not self.settings.gated:
-            self.timeline.add(Change(at_ns, node, False, "power"))
+            self.timeline.add(*(Change(at_ns, node, False, "power", unit) for unit in range(len(self.layout.units))))
 
     def power_back(self, node: str) -> None:
         """After a power fault: the node's cables and its board work again and hold nothing old."""
-        index = NODES.index(node)
+        index = self.nodes.index(node)
         self.proxy(close=index)
-        self.wire(discard=index)
+        self._discard_cables(node)
         if "relay" in self.helpers:
             self.helpers["relay"].request(discard=index)
         if "voter-wire" in self.helpers:
@@ -198,14 +215,16 @@ class Rig:
         agent.wait_ended()
         agent.kill()
         self.helpers["injector"].request(forget=old)
-        index = NODES.index(node)
-        self.wire(discard=index)
+        index = self.nodes.index(node)
+        self._discard_cables(node)
         if "voter-wire" in self.helpers:
             self.helpers["voter-wire"].request(discard=0, cable=index)
         agent.start()
         self._watch(agent.pid)
         agent.wait_ready()
         self._watch(agent.gate_pid)
+        if self.network is not None:
+            self.network.apply(self.agents)
 
     def wait_steady(self, timeout_s: float = STEADY_TIMEOUT_S) -> str | None:
         """Until exactly one board has been on for a while and both agents see each other; who drives, or None."""
@@ -233,16 +252,40 @@ class Rig:
         words = ["--board", str(self._board_path), *arguments]
         self.helpers[name] = Helper(name, f"twinbeat.demo.{module}", words, self.directory / f"{name}.log", events)
 
-    def _paths(self, kind: str) -> dict[str, Path]:
-        return {node: self.directory / f"{node}-{kind}" for node in NODES}
+    def _path(self, node: str, port: str) -> Path:
+        return self.directory / f"{node}-{port}"
+
+    def _relays(self) -> list[str]:
+        return [self.layout.relay(unit) for unit in range(len(self.layout.units))]
+
+    def _ports(self, node: str) -> dict[str, str]:
+        """The serial ports of a node: its ends of the cables, and the boards of the units that it may drive."""
+        names = [port for port, ends in self.layout.cables.items() if node in ends]
+        if not self.settings.gated:
+            names += [relay for relay, may in zip(self._relays(), self.layout.drivers, strict=True) if node in may]
+        return {name: str(self._path(node, name)) for name in names}
+
+    def _cable_words(self) -> list[str]:
+        words = []
+        for port, ends in self.layout.cables.items():
+            words += _port_words([self._path(node, port) for node in ends])
+            words += ["--ends", ",".join(str(self.nodes.index(node)) for node in ends)]
+        return words
+
+    def _discard_cables(self, node: str) -> None:
+        """The node's ends keep nothing old."""
+        for cable, ends in enumerate(self.layout.cables.values()):
+            if node in ends:
+                self.wire(cable=cable, discard=ends.index(node))
 
     def _board_event(self, event: Json) -> None:
-        self.timeline.add(Change(event["at_ns"], NODES[event["node"]], event["on"]))
+        self.timeline.add(*(Change(at_ns, self.nodes[node], on, unit=unit)
+                            for at_ns, node, unit, on in event["changes"]))
 
     def _watch(self, pid: int | None) -> None:
         if pid is not None:
             self.helpers["injector"].request(watch=[pid])
 
 
-def _port_words(paths: dict[str, Path]) -> list[str]:
-    return [word for path in paths.values() for word in ("--port", str(path))]
+def _port_words(paths: list[Path]) -> list[str]:
+    return [word for path in paths for word in ("--port", str(path))]

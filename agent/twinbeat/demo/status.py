@@ -24,7 +24,7 @@ def ready(answer: Json, drives: bool) -> bool:
         return False
     wanted = "ACTIVE" if drives else "STANDBY"
     states = [str(group.get("state", "")).upper() for group in _items(answer, "groups")]
-    links = [bool(link.get("up")) for link in _items(answer, "links")]
+    links = [bool(link.get("up")) for link in _items(answer, "links") if link.get("here", True)]
     return all(state == wanted for state in states) and all(links) and voter_word(answer) in SETTLED[drives]
 
 

@@ -9,8 +9,9 @@ import mmap
 import os
 from pathlib import Path
 
-NODES = 2
-WITNESS = 2
+NODES = 3
+"""As many as a layout has at most: a pair and a spare."""
+WITNESS = NODES
 """The witness, behind the nodes, among those that the network to the broker carries."""
 SIZE = mmap.PAGESIZE
 
@@ -21,18 +22,23 @@ def dark(node: int) -> int:
 
 
 def wire_cut(source: int) -> int:
-    """Place of the flag: what this node sends on the serial wire goes nowhere."""
-    return 2 + source
+    """Place of the flag: what this node sends on its serial cables goes nowhere."""
+    return NODES + source
 
 
-def mqtt_cut(client: int) -> int:
-    """Place of the flag: this node's, or the witness's, MQTT connection is a black hole."""
-    return 4 + client
+def apart(node: int) -> int:
+    """Place of the flag: no link of this node carries anything, in either direction."""
+    return 2 * NODES + node
 
 
 def voter_cut(node: int) -> int:
     """Place of the flag: the cable between this node and the arbiter carries nothing."""
-    return 7 + node
+    return 3 * NODES + node
+
+
+def mqtt_cut(client: int) -> int:
+    """Place of the flag: this node's, or the witness's, MQTT connection is a black hole."""
+    return 4 * NODES + client
 
 
 class Switchboard:
@@ -51,19 +57,20 @@ class Switchboard:
         """Writes one flag."""
         self.flags[place] = int(on)
 
-    def wire_silent(self, source: int) -> bool:
-        """Whether bytes of this node are lost on the two-node wire: cut, or either end without power."""
+    def wire_silent(self, source: int, target: int) -> bool:
+        """Whether bytes between these nodes are lost: cut, either of them apart from all, or without power."""
         flags = self.flags
-        return bool(flags[2 + source] or flags[0] or flags[1])
+        return bool(flags[wire_cut(source)] or flags[dark(source)] or flags[dark(target)]
+                    or flags[apart(source)] or flags[apart(target)])
 
     def mqtt_silent(self, client: int) -> bool:
         """Whether this MQTT connection carries nothing. The witness has a supply of its own."""
         flags = self.flags
-        return bool(flags[4 + client] or (client < NODES and flags[client]))
+        return bool(flags[mqtt_cut(client)] or (client < NODES and (flags[dark(client)] or flags[apart(client)])))
 
     def voter_silent(self, node: int) -> bool:
         """Whether the cable between this node and the arbiter carries nothing. The arbiter has a supply of its own."""
-        return bool(self.flags[7 + node] or self.flags[node])
+        return bool(self.flags[voter_cut(node)] or self.flags[dark(node)])
 
     def is_dark(self, node: int) -> bool:
         """Whether this node has no power."""

@@ -54,36 +54,13 @@ def _verdicts(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return list(answer.get("verdicts", []))
 
 
-class Trials:
-    """The trials of one run; iterate over `records()`."""
+class Machine:
+    """What a run of trials tells of the machine, and of what the agents used."""
 
-    def __init__(self, rig: Rig, fault: Fault, count: int, seconds: float, loss_percent: float, seed: int,
-                 on_begin: Callable[[int, str], None] = lambda _number, _driver: None,
-                 use_sample_s: float = USE_SAMPLE_S) -> None:
+    def __init__(self, rig: Rig) -> None:
         self.rig = rig
-        self.fault = fault
-        self.count = count
-        self.seconds = seconds
-        self.loss_percent = loss_percent
         self.use: dict[str, dict[str, float | None]] = {}
-        self._random = random.Random(seed)
-        self._on_begin = on_begin
-        self._use_sample_s = use_sample_s
         self._busy_from = procs.machine_busy_ns()
-        self._moves = fault.moves(rig.settings)
-
-    def records(self) -> Iterator[TrialRecord]:
-        """One trial after the other, roles as they fell."""
-        self._steady()
-        if self.seconds < self._use_sample_s or self._moves:
-            before = self._begin_use()
-            time.sleep(self._use_sample_s)
-            self._end_use(before)
-        if self.loss_percent and self.fault.name != "loss":
-            self.rig.set_loss(self.loss_percent)
-            time.sleep(LOSS_LEAD_S)
-        for number in range(1, self.count + 1):
-            yield self._trial(number)
 
     def machine(self) -> dict[str, Any]:
         """What the figures were taken on."""
@@ -93,6 +70,53 @@ class Trials:
                 "broker": self.rig.broker.version(), "load": self.rig.load,
                 "third_voter": self.rig.voter.describe() if self.rig.voter is not None else None,
                 "busy_percent": round(100 * busy / max(1, total), 1)}
+
+    def askable(self) -> dict[str, Agent]:
+        """The agents that are neither dead nor frozen."""
+        return {node: agent for node, agent in self.rig.agents.items()
+                if agent.pid is not None and procs.is_alive(agent.pid) and not procs.is_stopped(agent.pid)}
+
+    def begin_use(self) -> dict[str, int]:
+        """CPU time of every agent so far; for `end_use`."""
+        return {"": procs.now_ns(), **{node: agent.cpu_ns() for node, agent in self.rig.agents.items()}}
+
+    def end_use(self, begin: dict[str, int]) -> None:
+        """Notes in `use` what each agent used since."""
+        elapsed = procs.now_ns() - begin[""]
+        for node, agent in self.rig.agents.items():
+            cpu_percent = round(100 * (agent.cpu_ns() - begin[node]) / elapsed, 2)
+            memory = {name: round(mib, 1) if mib is not None else None for name, mib in agent.memory().items()}
+            self.use[node] = {"cpu_percent": cpu_percent, **memory}
+
+
+class Trials(Machine):
+    """The trials of one run; iterate over `records()`."""
+
+    def __init__(self, rig: Rig, fault: Fault, count: int, seconds: float, loss_percent: float, seed: int,
+                 on_begin: Callable[[int, str], None] = lambda _number, _driver: None,
+                 use_sample_s: float = USE_SAMPLE_S) -> None:
+        super().__init__(rig)
+        self.fault = fault
+        self.count = count
+        self.seconds = seconds
+        self.loss_percent = loss_percent
+        self._random = random.Random(seed)
+        self._on_begin = on_begin
+        self._use_sample_s = use_sample_s
+        self._moves = fault.moves(rig.settings)
+
+    def records(self) -> Iterator[TrialRecord]:
+        """One trial after the other, roles as they fell."""
+        self._steady()
+        if self.seconds < self._use_sample_s or self._moves:
+            before = self.begin_use()
+            time.sleep(self._use_sample_s)
+            self.end_use(before)
+        if self.loss_percent and self.fault.name != "loss":
+            self.rig.set_loss(self.loss_percent)
+            time.sleep(LOSS_LEAD_S)
+        for number in range(1, self.count + 1):
+            yield self._trial(number)
 
     def _steady(self) -> str:
         driver = self.rig.wait_steady()
@@ -106,13 +130,13 @@ class Trials:
         rig.timeline.forget_before(procs.now_ns())
         period_s = rig.settings.period_ms / 1000
         time.sleep(self._random.uniform(1, 4) * period_s)
-        use = self._begin_use() if not self.use else None
+        use = self.begin_use() if not self.use else None
         fault_ns = self.fault.inject(rig, driver, self.loss_percent)
         self._observe(driver, fault_ns)
         observed_ns = procs.now_ns()
         votes = self._ask_votes() if number <= DETAILED_TRIALS else {}
         if use is not None:
-            self._end_use(use)
+            self.end_use(use)
         why = self._ask_why(fault_ns) if number <= DETAILED_TRIALS else {}
         self.fault.heal(rig, driver)
         self._steady()
@@ -140,27 +164,12 @@ class Trials:
         """What the agents that can be asked say; waits a little for a verdict where there must be one."""
         deadline_ns = procs.now_ns() + VERDICT_WAIT_NS
         while True:
-            said = {node: agent.control("why") for node, agent in self._askable().items()}
+            said = {node: agent.control("why") for node, agent in self.askable().items()}
             if (not self._moves or procs.now_ns() > deadline_ns
                     or any(explains(verdict, fault_ns) for answer in said.values() for verdict in _verdicts(answer))):
                 return said
             time.sleep(VERDICT_POLL_S)
 
     def _ask_votes(self) -> dict[str, str]:
-        words = {node: voter_word(agent.control("status")) for node, agent in self._askable().items()}
+        words = {node: voter_word(agent.control("status")) for node, agent in self.askable().items()}
         return {node: word for node, word in words.items() if word is not None}
-
-    def _askable(self) -> dict[str, Agent]:
-        """The agents that are neither dead nor frozen."""
-        return {node: agent for node, agent in self.rig.agents.items()
-                if agent.pid is not None and procs.is_alive(agent.pid) and not procs.is_stopped(agent.pid)}
-
-    def _begin_use(self) -> dict[str, int]:
-        return {"": procs.now_ns(), **{node: agent.cpu_ns() for node, agent in self.rig.agents.items()}}
-
-    def _end_use(self, begin: dict[str, int]) -> None:
-        elapsed = procs.now_ns() - begin[""]
-        for node, agent in self.rig.agents.items():
-            cpu_percent = round(100 * (agent.cpu_ns() - begin[node]) / elapsed, 2)
-            memory = {name: round(mib, 1) if mib is not None else None for name, mib in agent.memory().items()}
-            self.use[node] = {"cpu_percent": cpu_percent, **memory}

@@ -27,8 +27,8 @@ class View:
     def begin(self, number: int, driver: str) -> None:
         """A trial is about to start."""
 
-    def record(self, record: TrialRecord) -> None:
-        """A trial is over."""
+    def record(self, lines: list[str]) -> None:
+        """A trial is over; what there is to say of it."""
 
     def close(self) -> None:
         """No more output."""
@@ -44,8 +44,8 @@ class LineView(View):
     def say(self, text: str) -> None:
         print(text, file=self.out, flush=True)
 
-    def record(self, record: TrialRecord) -> None:
-        for line in trial_lines(record, self.trials):
+    def record(self, lines: list[str]) -> None:
+        for line in lines:
             self.say(line)
 
 
@@ -80,11 +80,14 @@ class LiveView(LineView):
 
     def _tick(self) -> None:
         while not self._ended.wait(TICK_S):
-            for node, level in self.timeline.levels().items():
-                self._history[node].append(level)
+            self._sample()
             with self._lock:
                 self._erase()
                 self._draw()
+
+    def _sample(self) -> None:
+        for node, level in self.timeline.levels().items():
+            self._history[node].append(level)
 
     def _erase(self) -> None:
         if self._shown:
@@ -95,15 +98,19 @@ class LiveView(LineView):
     def _draw(self) -> None:
         if self._ended.is_set():
             return
+        lines = self._lines()
+        self.out.write("\n".join(lines) + "\n")
+        self.out.flush()
+        self._shown = len(lines)
+
+    def _lines(self) -> list[str]:
         width = shutil.get_terminal_size().columns
         rows = list(zip(*self._history.values(), strict=False))[-max(1, min(COLUMNS, width - MARGIN)):]
         lines = [f"{DIM}  {self._title[:width - 3]}{PLAIN}"]
         for place, node in enumerate(self._history):
             runs = groupby(rows, lambda row: (row[place], sum(row) > 1))    # noqa: B023 - used up in this round
             lines.append(f"  {node:>8} " + "".join(self._run(*kind, len(list(same))) for kind, same in runs))
-        self.out.write("\n".join(lines) + "\n")
-        self.out.flush()
-        self._shown = len(lines)
+        return lines
 
     @staticmethod
     def _run(on: bool, both: bool, length: int) -> str:

@@ -1,4 +1,4 @@
-"""Serial cables: two ptys each and what can go wrong between them; the one between the agents, or those to an arbiter.
+"""Serial cables: two ptys each and what can go wrong between them; those between the agents, or those to an arbiter.
 
 A process of its own, at SCHED_FIFO where that is permitted, since a cable does not feel how busy a computer is. Each
 direction is a lane. A lane cuts, drops whole frames at random, corrupts frames at random and delays. Frames are what
@@ -178,10 +178,11 @@ class Wires:
 
 
 def main() -> int:
-    """`python -m twinbeat.demo.wire --board FILE --port PATH --port PATH --seed S [--voter]`."""
+    """`python -m twinbeat.demo.wire --board FILE --port PATH --port PATH --ends 0,1 --seed S [--voter]`."""
     parser = argparse.ArgumentParser(prog="twinbeat.demo.wire")
     parser.add_argument("--board", required=True)
     parser.add_argument("--port", action="append", type=Path, required=True, help="in pairs, the ends of a cable")
+    parser.add_argument("--ends", action="append", help="the numbers of the nodes that a cable joins (default: 0,1)")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--voter", action="store_true",
                         help="cable n is node n's to the arbiter: the node's end is a pty, the other a unix socket")
@@ -190,11 +191,18 @@ def main() -> int:
     lines: list[End] = [kinds[number % 2](path) for number, path in enumerate(options.port)]
     board = Switchboard(options.board)
     wires = []
+    ends = options.ends or ["0,1"]
     for number in range(len(lines) // 2):
-        silent = partial(_voter_silent, board, number) if options.voter else board.wire_silent
+        silent = partial(_voter_silent, board, number) if options.voter else _between(board, ends[number])
         wires.append(Wire(lines[2 * number:2 * number + 2], silent, f"{options.seed}/{number}"))
     serve(lines, Wires(wires), Control(), FIFO_PRIORITY)
     return 0
+
+
+def _between(board: Switchboard, ends: str) -> Callable[[int], bool]:
+    """Whether what one end of a cable sends is lost; `ends`: the nodes at both, "0,1"."""
+    nodes = [int(node) for node in ends.split(",")]
+    return lambda source: board.wire_silent(nodes[source], nodes[1 - source])
 
 
 def _voter_silent(board: Switchboard, node: int, _source: int) -> bool:
