@@ -2,7 +2,9 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from twinbeat_core.effects cimport report
-from twinbeat_core.model cimport RP_LINK_DOWN, RP_LINK_OK, RP_LINK_UP, RP_RX_DEAD, RP_TX_DEAD, event_t
+from twinbeat_core.model cimport (
+    FLAG_STOPPING, RP_LINK_DOWN, RP_LINK_OK, RP_LINK_UP, RP_RX_DEAD, RP_TX_DEAD, event_t,
+)
 from twinbeat_core.state cimport core_t, path_t, peer_t
 from twinbeat_core.timing cimport grant_from_lease, lease_for_loss
 
@@ -150,8 +152,11 @@ cdef void watch_path(core_t* core, int node, int link) noexcept nogil:
     cdef bint peer_proven = core.st.now_ns - peer.proven_ns <= core.cfg.link[core.cfg.fast_link].grant_ns * 2
     cdef bint settled = core.st.now_ns - core.st.started_ns > 3 * limit    # a slow link takes a while to come up
     cdef bint up = hears and told
-    cdef bint rx_dead = settled and not hears and told and peer_proven
-    cdef bint tx_dead = settled and hears and not told and peer_proven
+    cdef bint rx_dead, tx_dead
+    # A life that has just begun or is about to end opens or closes its links one after the other.
+    settled = settled and core.st.now_ns - peer.adopted_ns > limit and not peer.flags & FLAG_STOPPING
+    rx_dead = settled and not hears and told and peer_proven
+    tx_dead = settled and hears and not told and peer_proven
     if up != path.up:
         path.up = up
         report(core, RP_LINK_UP if up else RP_LINK_DOWN, <uint8_t>node, <uint8_t>link, 0, 0)

@@ -135,6 +135,31 @@ cdef void speed_up(core_t* core, bint suspect) noexcept nogil:
             core.st.tx_due_ns[i] = core.st.now_ns
 
 
+cdef enum:
+    FEW = 8                  # groups whose frames are short
+
+
+cdef uint8_t spaced(core_t* core, uint8_t mask, bint suspect) noexcept nogil:
+    """What is told at once, on a link slower than the fastest, comes no closer together than an ask may.
+
+    Many groups that move together would else fill a broker's queue with frames of which the newest says everything;
+    very many the fastest line too, as long as their frames are.
+    """
+    cdef int i
+    if suspect:
+        return mask
+    for i in range(core.cfg.link_count):
+        if not (mask >> i) & 1:
+            continue
+        if core.cfg.link[i].period_ns <= core.cfg.link[core.cfg.fast_link].period_ns and core.cfg.group_count <= FEW:
+            continue
+        if core.st.now_ns - core.st.tx_at_ns[i] < core.cfg.link[i].reask_ns:
+            mask &= ~<uint8_t>(1 << i)
+            if core.st.tx_at_ns[i] + core.cfg.link[i].reask_ns < core.st.tx_due_ns[i]:
+                core.st.tx_due_ns[i] = core.st.tx_at_ns[i] + core.cfg.link[i].reask_ns
+    return mask
+
+
 cdef void schedule(core_t* core) noexcept nogil:
     """Decide the links of this step's frame: beats due, asks repeated, probes, answers, announcements."""
     cdef int64_t now = core.st.now_ns
@@ -143,7 +168,7 @@ cdef void schedule(core_t* core) noexcept nogil:
     cdef bint again
     cdef int i
     cdef uint8_t links = core.cfg.own_links
-    core.send_mask = (core.send_mask | core.st.pending_mask) & links
+    core.send_mask = spaced(core, (core.send_mask | core.st.pending_mask) & links, suspect)
     speed_up(core, suspect)
     again = asks and now >= answer_late_ns(core) and anybody_answers(core)
     for i in range(core.cfg.link_count):

@@ -10,8 +10,7 @@ from twinbeat_rt.shared cimport (
     WHY_FAULT, WHY_ORDER, answer_t, gate_t, group_t, late_add, order_t, output_t,
 )
 from twinbeat_rt.sysapi cimport (
-    EAGAIN, RT_NEVER, rt_gpio_get, rt_gpio_set, rt_load, rt_load_i, rt_now, rt_ring_bell, rt_sleep_ns, rt_store,
-    rt_write,
+    EAGAIN, RT_NEVER, rt_gpio_get, rt_gpio_set, rt_load, rt_load_i, rt_now, rt_sleep_ns, rt_store, rt_write,
 )
 
 cdef enum:
@@ -40,7 +39,7 @@ cdef void answer(gate_t* g, int index, int code, int why) noexcept nogil:
     slot.output = group.error_output
     slot.stuck = group.failed and group.error != MISMATCH
     rt_store(&g.page.answer_head, head + 1)
-    rt_ring_bell(g.answer_bell)
+    g.answers_due = 1
 
 
 cdef int write_some(gate_t* g, output_t* o) noexcept nogil:
@@ -304,10 +303,26 @@ cdef void drive_pending(gate_t* g) noexcept nogil:
 
 
 cdef void drive_all_off(gate_t* g, int why) noexcept nogil:
-    """Everything that is not already off, once more for what a fault may have left on."""
+    """Everything, off or not."""
     cdef int i
     for i in range(g.group_count):
         turn_off(g, i, why)
+
+
+cdef void drive_on_off(gate_t* g, int why) noexcept nogil:
+    """Only what is on, or on its way: with many groups writing the others once more would hold up the notice."""
+    cdef int i
+    for i in range(g.group_count):
+        if g.group[i].level != LEVEL_OFF:
+            turn_off(g, i, why)
+
+
+cdef void drive_others_off(gate_t* g, int why) noexcept nogil:
+    """The rest, once more for what a fault may have left on."""
+    cdef int i
+    for i in range(g.group_count):
+        if g.group[i].why != why:
+            turn_off(g, i, why)
 
 
 cdef void drive_exit(gate_t* g) noexcept nogil:

@@ -29,8 +29,23 @@ cdef note_t* new_note(rt_t* rt, uint8_t kind) noexcept nogil:
 
 
 cdef void put_note(rt_t* rt) noexcept nogil:
+    """`ring_due` wakes Python: a bell for each of many groups would cost more than what it tells."""
     ring_put(&rt.note)
-    rt_ring_bell(rt.notify)
+    rt.notify_due = 1
+
+
+cdef inline void ring_gate(rt_t* rt) noexcept nogil:
+    if rt.gate_due:
+        rt.gate_due = 0
+        rt_ring_bell(rt.gate_bell)
+
+
+cdef void ring_due(rt_t* rt) noexcept nogil:
+    """Wake whoever has something new, the gate first."""
+    ring_gate(rt)
+    if rt.notify_due:
+        rt.notify_due = 0
+        rt_ring_bell(rt.notify)
 
 
 cdef void to_thread(rt_t* rt, io_t* io, int link, uint8_t* bare, int size) noexcept nogil:
@@ -85,7 +100,7 @@ cdef void to_python(rt_t* rt, int link, uint8_t* bare, int size) noexcept nogil:
     for i in range(size):
         packet.data[i] = bare[i]
     ring_put(&rt.send)
-    rt_ring_bell(rt.notify)
+    rt.notify_due = 1
 
 
 cdef void send(rt_t* rt, int mask) noexcept nogil:
@@ -128,7 +143,7 @@ cdef void drive(rt_t* rt, effect_t* fx) noexcept nogil:
         rt_store(&order.last_off, number)
     rt_store(&order.epoch, fx.epoch)
     rt_store(&order.request, number * 2 + (fx.code == DRIVE_ON))
-    rt_ring_bell(rt.gate_bell)
+    rt.gate_due = 1
     note = new_note(rt, NOTE_DRIVE)
     if note != NULL:
         note.group, note.epoch, note.code = fx.group, fx.epoch, fx.code
@@ -159,6 +174,7 @@ cdef void carry_out(rt_t* rt) noexcept nogil:
     for i in range(rt.fx.count):
         fx = &rt.fx.item[i]
         if fx.kind == FX_SEND:
+            ring_gate(rt)                # outputs before frames: encoding many groups takes a while
             send(rt, <int>fx.value)
         elif fx.kind == FX_DRIVE:
             drive(rt, fx)
@@ -172,3 +188,4 @@ cdef void carry_out(rt_t* rt) noexcept nogil:
         rt.effects_dropped += rt.fx.dropped
         if new_note(rt, NOTE_EFFECTS_LOST) != NULL:
             put_note(rt)
+    ring_due(rt)

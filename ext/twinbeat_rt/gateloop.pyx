@@ -4,8 +4,8 @@ from libc.string cimport memcpy, memset
 
 from twinbeat_core.model cimport KEY_BYTES, MAX_GROUPS
 from twinbeat_rt.drive cimport (
-    drive_all_off, drive_busy, drive_deadlines, drive_exit, drive_failed, drive_next_ns, drive_orders, drive_pending,
-    drive_repair, drive_safe,
+    drive_busy, drive_deadlines, drive_exit, drive_failed, drive_next_ns, drive_on_off, drive_orders,
+    drive_others_off, drive_pending, drive_repair, drive_safe,
 )
 from twinbeat_rt.notice cimport notice_again, notice_begin, notice_done, notice_go_on, notice_next_ns
 from twinbeat_rt.shared cimport (
@@ -17,7 +17,7 @@ from twinbeat_rt.sysapi cimport (
     RT_NEVER, rt_become_gate, rt_breath_t, rt_breathe, rt_close, rt_close_all_but, rt_death_signal_fd,
     rt_death_signal_read, rt_epoll_add, rt_epoll_add_edge, rt_epoll_del, rt_epoll_new, rt_epoll_wait, rt_exit,
     rt_fifo, rt_load, rt_load_i, rt_lock_memory, rt_map_private, rt_nonblock, rt_now, rt_pidfd, rt_prefault_stack,
-    rt_recv_fd, rt_send_fd, rt_store, rt_store_i, rt_timer_new, rt_timer_set,
+    rt_recv_fd, rt_ring_bell, rt_send_fd, rt_store, rt_store_i, rt_timer_new, rt_timer_set,
 )
 
 cdef enum:
@@ -195,8 +195,9 @@ cdef void after_death(gate_t* g) noexcept nogil:
         g.ending = 1
         drive_exit(g)
         return
-    drive_all_off(g, WHY_DEATH)
+    drive_on_off(g, WHY_DEATH)
     notice_begin(g)
+    drive_others_off(g, WHY_DEATH)
 
 
 cdef void one_round(gate_t* g, uint64_t* tags, int n, int* acted) noexcept nogil:
@@ -223,6 +224,9 @@ cdef void one_round(gate_t* g, uint64_t* tags, int n, int* acted) noexcept nogil
         notice_go_on(g)
         g.done = notice_done(g) and not drive_busy(g) and not (
             drive_failed(g) and rt_now() < rt_load_i(&g.page.dead_at_ns) + LAST_TRY_NS)
+    if g.answers_due:
+        g.answers_due = 0
+        rt_ring_bell(g.answer_bell)
 
 
 cdef void gate_main(shared_t* page, int agent, int socket, int bell, int answer_bell) noexcept nogil:

@@ -208,7 +208,8 @@ ctypedef struct gate_t:
     int32_t ep
     int32_t socket
     int32_t bell             # rung by the decider
-    int32_t answer_bell      # rung by the gate
+    int32_t answer_bell      # rung by the gate, once a round
+    int32_t answers_due
     int32_t timer
     int32_t death_signal
     int32_t agent_pidfd

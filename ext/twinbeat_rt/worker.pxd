@@ -199,6 +199,7 @@ ctypedef struct rt_t:
     int32_t wake                 # eventfd: something for the decider
     int32_t notify               # eventfd: something for Python
     int32_t gate_bell
+    int32_t gate_due, notify_due     # bells to ring at the end of the step
     int32_t answer_bell
     int32_t gate_socket
     int32_t gate_pidfd
