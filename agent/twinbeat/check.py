@@ -34,6 +34,9 @@ from twinbeat_core.timing import timing_terms, tolerated_loss
 if TYPE_CHECKING:
     from twinbeat.check_health import HealthRow
 
+BEATS_TOGETHER = 4
+"""Up to so many groups a change of role is told on all links at once, which keeps their beats together."""
+
 
 class LinkReport(Struct, frozen=True, kw_only=True):
     """One link: its sum (lease and grant among the terms), the loss it tolerates (0..1 each way), its load."""
@@ -208,9 +211,12 @@ def outage_of(cfg: Config, settings: Settings, core: CoreSettings, third: ThirdR
     the decider its lateness; of several groups the slowest output counts.
     """
     tail_ms = settings.late_ms + last_make_ms(cfg) + contacts_ms(cfg)
+    # With several groups the beats of a slow link come between those of a fast one, and the last may be one of them.
+    slowest_ms = max(link.rtt_ms for link in settings.links) / 2 if len(settings.groups) > BEATS_TOGETHER else 0.0
     third_ms = third.takeover_ms if third is not None else 0.0
     worst = [
-        max(core.grant_ms(number) + link.rtt_ms / 2, alone_after_ms(settings, link) + link.rtt_ms / 2, third_ms)
+        max(core.grant_ms(number) + max(link.rtt_ms / 2, slowest_ms), third_ms,
+            alone_after_ms(settings, link) + link.rtt_ms / 2)
         + vote_ms(cfg, settings, core, number) + tail_ms
         for number, link in enumerate(settings.links)
         if all(cfg.reaches(cfg.links[number], node) for node in cfg.nodes)

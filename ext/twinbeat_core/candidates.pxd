@@ -6,6 +6,7 @@ cdef bint other_drives(const core_t* core, int g) noexcept nogil
 cdef bint other_drives_above(const core_t* core, int g) noexcept nogil
 cdef bint newcomer(const core_t* core, int g, int node) noexcept nogil
 cdef bint fit_one_drives(const core_t* core, int g) noexcept nogil
+cdef int64_t barred_until(const core_t* core) noexcept nogil
 cdef bint other_claims(const core_t* core, int g) noexcept nogil
 cdef bint other_claims_above(const core_t* core, int g) noexcept nogil
 cdef int best_target(const core_t* core, int g) noexcept nogil

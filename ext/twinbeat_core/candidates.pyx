@@ -80,11 +80,13 @@ cdef bint other_drives_above(const core_t* core, int g) noexcept nogil:
 
 
 cdef bint fit_one_drives(const core_t* core, int g) noexcept nogil:
-    """Another node says that it drives and is fit to."""
+    """Another node says that it drives and is fit to, and knows that this one is not: else both might let go."""
     cdef int i
     for i in range(core.cfg.node_count):
         if believed(core, i) and core.st.peer[i].row[g].state == ACTIVE:
-            if not core.st.peer[i].flags & (FLAG_UNFIT | FLAG_STOPPING):
+            if core.st.peer[i].flags & (FLAG_UNFIT | FLAG_STOPPING):
+                continue
+            if <int64_t>(core.st.peer[i].echoed * 1000) > core.st.unfit_ns:
                 return True
     return False
 
@@ -170,26 +172,29 @@ cdef bint goes_before(const core_t* core, int g, int node) noexcept nogil:
     return core.cfg.group[g].rank[node] < core.cfg.group[g].rank[own]
 
 
+cdef int64_t barred_until(const core_t* core) noexcept nogil:
+    """Until when nothing may be claimed here: another configuration, version or twin is heard (P5, P6); 0: no bar."""
+    cdef int64_t last = core.st.twin_ns
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if core.st.peer[i].barred_ns > last:
+            last = core.st.peer[i].barred_ns
+    return last + BARRED_S * SECOND if last else 0
+
+
 cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
     """How long this node waits once nobody else may drive: better candidates first, nobody alone at a cold start."""
     cdef int64_t ranks = 0
     cdef int64_t wait = 0
-    cdef int64_t now = core.st.now_ns
     cdef int64_t start = core.st.group[g].free_since_ns
-    cdef int64_t barred
     cdef int i
     for i in range(core.cfg.node_count):
         if i == core.cfg.self_node:
             continue
         if candidate(core, g, i) and goes_before(core, g, i):
             ranks += 1
-        if core.st.peer[i].barred_ns and now - core.st.peer[i].barred_ns < BARRED_S * SECOND:
-            barred = core.st.peer[i].barred_ns + BARRED_S * SECOND - start
-            if barred > wait:
-                wait = barred
-    barred = core.st.twin_ns + BARRED_S * SECOND - start
-    if core.st.twin_ns and barred > wait:
-        wait = barred
+    if barred_until(core) - start > wait:
+        wait = barred_until(core) - start
     if not core.st.fit or core.st.behind:
         ranks += UNFIT_RANKS
     if ranks * core.cfg.stagger_ns > wait:

@@ -3,7 +3,7 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from twinbeat_core.candidates cimport (
-    belief_ends_ns, best_target, claim_wait, fit_one_drives, may_drive, other_claims, other_claims_above,
+    barred_until, belief_ends_ns, best_target, claim_wait, fit_one_drives, may_drive, other_claims, other_claims_above,
     other_drives, other_drives_above,
 )
 from twinbeat_core.effects cimport add_effect, drive, report_group
@@ -19,7 +19,8 @@ from twinbeat_core.triggers cimport (
     TR_CLAIM, TR_IN, TR_LAPSE, TR_LISTEN_OVER, TR_MAJORITY, TR_OFF, TR_OUT, TR_SUPERSEDED, TR_YIELD,
 )
 from twinbeat_core.votes cimport (
-    authority, claim_base, end_promise, give_promise, next_epoch, promise_free, promise_self, recovered, top_up,
+    authority, by_word, claim_base, end_promise, give_promise, next_epoch, promise_free, promise_self, recovered,
+    top_up,
 )
 
 cdef int8_t TABLE[6][11]
@@ -188,7 +189,7 @@ cdef int64_t authority_now(core_t* core, int g) noexcept nogil:
     return until
 
 
-cdef inline int bar_cause(const group_t* grp) noexcept nogil:
+cdef int bar_cause(const group_t* grp) noexcept nogil:
     if grp.bars & BAR_STOP:
         return CAUSE_STOP
     return CAUSE_OUTPUT_FAULT if grp.bars & BAR_OUTPUT else CAUSE_OPERATOR
@@ -212,7 +213,7 @@ cdef void settle_shared(core_t* core, int g) noexcept nogil:
     cdef group_t* grp = &core.st.group[g]
     if grp.state == STANDBY and grp.bars:
         enter(core, g, TR_OUT, bar_cause(grp))
-    elif grp.state == STANDBY:
+    elif grp.state == STANDBY and core.st.now_ns >= barred_until(core):
         if may_drive(core, g, core.cfg.self_node) and (core.st.fit or not fit_one_drives(core, g)):
             claim(core, g, 0, grp.why)
     if grp.state == CLAIMING and grp.bars:
@@ -307,7 +308,7 @@ cdef bint listen_over(const core_t* core, int g) noexcept nogil:
         return False
     if core.st.disk_lost and not recovered(core):
         return False
-    if core.st.disk_lost or (core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD):
+    if core.st.disk_lost or by_word(core, g):
         return (core.st.reported_mask & others) == others
     return True
 

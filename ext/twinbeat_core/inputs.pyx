@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 from twinbeat_core.candidates cimport believed, best_target, fit_one_drives, may_drive, other_drives, ready
 from twinbeat_core.effects cimport report_group
 from twinbeat_core.groups cimport claim, enter, hold_over_of
-from twinbeat_core.planned cimport begin_move, give, held, refuse
+from twinbeat_core.planned cimport begin_move, give, held, refuse, takes
 from twinbeat_core.model cimport (
     ACTIVE, CAUSE_DEATH_NOTICE, CAUSE_HANDOVER, CAUSE_LAPSED, CAUSE_OPERATOR, CAUSE_OUTPUT_FAULT, CAUSE_STOP,
     CAUSE_THIRD_LOST, CAUSE_UNFIT, CMD_CLEAR, CMD_HANDOVER, CMD_IN, CMD_LAST_DRIVER, CMD_MOVE, CMD_OUT, CMD_PREPARED,
@@ -98,13 +98,13 @@ cdef void hand_over(core_t* core, int g, int target, int cause) noexcept nogil:
         reason = REFUSED_SHARED
     elif cause == CAUSE_WARNING and held(core, g, 0):
         reason = REFUSED_HELD
-    elif target == NO_NODE:
-        target = best
-        reason = REFUSED_NOBODY if best == NO_NODE else 0
-    elif target >= core.cfg.node_count or not believed(core, target):
+    elif target == NO_NODE and best == NO_NODE:
         reason = REFUSED_NOBODY
-    elif not ready(core, g, target):
-        reason = REFUSED_NOT_READY
+    elif target != NO_NODE and (target >= core.cfg.node_count or not believed(core, target)):
+        reason = REFUSED_NOBODY
+    else:
+        target = best if target == NO_NODE else target
+        reason = 0 if takes(core, g, target, cause) else REFUSED_NOT_READY
     if reason:
         refuse(core, g, target, reason)
     else:
@@ -162,9 +162,8 @@ cdef void give_unfit(core_t* core) noexcept nogil:
         if held(core, g, 1):
             continue                     # two sick nodes must not toss it to and fro
         target = best_target(core, g)
-        if target == NO_NODE or (core.cfg.group[g].gated and not core.st.peer[target].flags & FLAG_THIRD):
-            continue                     # what it drove would not reach the load
-        begin_move(core, g, target, CAUSE_UNFIT)
+        if takes(core, g, target, CAUSE_UNFIT):
+            begin_move(core, g, target, CAUSE_UNFIT)
 
 
 cdef int reaches_third(const core_t* core, int g) noexcept nogil:

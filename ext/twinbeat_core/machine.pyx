@@ -19,7 +19,7 @@ from twinbeat_core.model cimport (
     settings_t,
 )
 from twinbeat_core.paths cimport other_ways
-from twinbeat_core.planned cimport hear_prepare, plan
+from twinbeat_core.planned cimport count_all_changes, hear_prepare, plan
 from twinbeat_core.peers cimport HEARD_COPY, HEARD_NOTHING, HEARD_PROVEN, hear
 from twinbeat_core.sending cimport compose, schedule, sending_deadline
 from twinbeat_core.silence cimport doubt_self, note_deaf, note_late, peers_deadline, watch_links
@@ -60,6 +60,7 @@ cdef void core_init(core_t* core, const settings_t* settings) noexcept nogil:
         core.st.group[g].last_driver = NO_NODE
         core.st.group[g].driver = NO_NODE
         core.st.group[g].asked = NO_NODE
+        core.st.group[g].home = NO_NODE
 
 
 cdef void start(core_t* core, const event_t* ev) noexcept nogil:
@@ -191,6 +192,8 @@ cdef void take_in(core_t* core, const event_t* ev) noexcept nogil:
     elif ev.kind == EV_VOTE:
         third_vote(core, ev)
     elif ev.kind == EV_HEALTH:
+        if core.st.fit and ev.code == 0:
+            core.st.unfit_ns = core.st.now_ns
         core.st.fit = ev.code != 0
         core.st.health = <uint8_t>ev.value
         core.st.load = <uint8_t>ev.stamp
@@ -250,6 +253,8 @@ cdef void core_step(core_t* core, const event_t* ev, effects_t* out) noexcept no
     if core.cfg.plans:
         plan(core)
     settle(core)
+    if core.cfg.plans:
+        count_all_changes(core)
     top_up(core)
     schedule(core)
     compose(core)

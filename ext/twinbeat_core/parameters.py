@@ -148,6 +148,9 @@ def _group_problems(problems: list[str], i: int, group: GroupSettings, s: Settin
         problems.append(f"group {i}: rank {group.rank} must order the {s.node_count} nodes from 0 on, each once")
     if group.gated and not s.third_voter:
         problems.append(f"group {i}: its outputs are gated by a third voter, and there is none")
+    if group.gated and not group.exclusive:
+        problems.append(f"group {i}: its outputs are gated by a third voter, which lets one node drive, and every node"
+                        " drives it: set exclusive or leave gated out")
     if group.drivers is not None and (not group.drivers or not set(group.drivers) <= set(s.voters)):
         problems.append(f"group {i}: drivers {group.drivers} must name voting nodes, at least one")
     if group.failback_ms is not None:

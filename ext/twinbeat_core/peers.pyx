@@ -251,7 +251,9 @@ cdef int hear(core_t* core, const event_t* ev) noexcept nogil:
     if frame.kind == FRAME_DEATH:
         peer.stamp = frame.stamp
         return HEARD_PROVEN
-    peer.version_max = frame.version_max      # of a life not yet proven too: an old program must be able to answer
+    if heard == HEARD_PROVEN or frame.version_max < peer.version_max:
+        # An old program must be able to answer before it is proven, and a late frame of a newer one not to bar it.
+        peer.version_max = frame.version_max
     if heard == HEARD_ONE_WAY and frame.incarnation != peer.incarnation:
         peer.heard_ns = core.st.now_ns
         core.st.heard_any = 1

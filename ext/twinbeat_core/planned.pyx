@@ -7,10 +7,11 @@ from libc.stdint cimport int64_t, uint8_t
 
 from twinbeat_core.candidates cimport believed, best_target, ready
 from twinbeat_core.effects cimport report_group
-from twinbeat_core.groups cimport enter
+from twinbeat_core.groups cimport bar_cause, enter
 from twinbeat_core.model cimport (
-    ACTIVE, CAUSE_FAILBACK, CAUSE_HANDOVER, CAUSE_LOAD, CAUSE_WARNING, FLAG_THIRD, NO_NODE, PREPARED,
-    REFUSED_NOT_READY, REFUSED_UNPREPARED, RP_HANDOVER_REFUSED, RP_HELD, RP_PREPARE, STANDBY, frame_t, row_t,
+    ACTIVE, CAUSE_FAILBACK, CAUSE_HANDOVER, CAUSE_LOAD, CAUSE_OPERATOR, CAUSE_STOP, CAUSE_UNFIT, CAUSE_WARNING,
+    FLAG_THIRD, NO_NODE, PREPARED, REFUSED_NOT_READY, REFUSED_UNPREPARED, RP_HANDOVER_REFUSED, RP_HELD, RP_PREPARE,
+    STANDBY, frame_t, row_t,
 )
 from twinbeat_core.sending cimport version_spoken
 from twinbeat_core.state cimport core_t, group_t
@@ -34,6 +35,8 @@ cdef void give(core_t* core, int g, int target, int cause) noexcept nogil:
 cdef void begin_move(core_t* core, int g, int target, int cause) noexcept nogil:
     """M1: give the group to a node that is ready; first let it prepare where there is something to prepare."""
     cdef group_t* grp = &core.st.group[g]
+    if grp.bars:
+        cause = bar_cause(grp)           # it lets go in any case, whatever else is asked for meanwhile
     if target == NO_NODE or core.cfg.group[g].prepare_ns == 0 or version_spoken(core) < KNOWS_PREPARE:
         give(core, g, target, cause)
         return
@@ -54,23 +57,48 @@ cdef inline bint may_wait(int cause) noexcept nogil:
     return cause == CAUSE_HANDOVER or cause == CAUSE_FAILBACK or cause == CAUSE_LOAD or cause == CAUSE_WARNING
 
 
+cdef bint reaches_load(const core_t* core, int g, int node) noexcept nogil:
+    """What it drives would reach the load: a gated group's taker must reach the third voter."""
+    return not core.cfg.group[g].gated or core.st.peer[node].flags & FLAG_THIRD
+
+
+cdef bint takes(const core_t* core, int g, int target, int cause) noexcept nogil:
+    """It can still have the group; for better health, rank or load not where that would not reach the load."""
+    if target == NO_NODE or not ready(core, g, target):
+        return False
+    return cause == CAUSE_HANDOVER or cause == CAUSE_STOP or cause == CAUSE_OPERATOR or reaches_load(core, g, target)
+
+
+cdef inline bint move_over(const core_t* core, int g) noexcept nogil:
+    """What the move was begun for is no more: it drives no more, is fit again, or back in service."""
+    cdef const group_t* grp = &core.st.group[g]
+    if grp.asked_cause == CAUSE_UNFIT and core.st.fit:
+        return True
+    return grp.state != ACTIVE or (grp.asked_cause == CAUSE_OPERATOR and not grp.bars)
+
+
 cdef void tend_asked(core_t* core, int g) noexcept nogil:
     """The taker that was asked to prepare: has it, can it still, is it too late?"""
     cdef group_t* grp = &core.st.group[g]
     cdef int target = grp.asked
     cdef bint late = core.st.now_ns - grp.asked_ns >= core.cfg.group[g].prepare_ns
-    if grp.state != ACTIVE:
+    cdef bint able = takes(core, g, target, grp.asked_cause)
+    if move_over(core, g):
         grp.asked = NO_NODE
         return
-    if ready(core, g, target) and not late:
-        # Only a word from after the ask: an earlier one may tell of an earlier handover. (A stamp has whole us.)
+    if able and not late:
+        # Only a word from after the ask (in whole microseconds): an earlier one may tell of an earlier handover.
         if core.st.peer[target].row[g].prepare == PREPARED:
             if <int64_t>(core.st.peer[target].echoed * 1000) > grp.asked_ns - 1000:
                 give(core, g, target, grp.asked_cause)
         return
     grp.asked = NO_NODE
     if not may_wait(grp.asked_cause):
-        give(core, g, target if ready(core, g, target) else best_target(core, g), grp.asked_cause)
+        if not able:
+            target = best_target(core, g)
+        # Bad health lets go for nobody: what is not well still drives.
+        if grp.asked_cause != CAUSE_UNFIT or takes(core, g, target, CAUSE_UNFIT):
+            give(core, g, target, grp.asked_cause)
         return
     refuse(core, g, target, REFUSED_UNPREPARED if late else REFUSED_NOT_READY)
     core.st.moved_ns = core.st.now_ns
@@ -160,6 +188,14 @@ cdef void count_changes(core_t* core, int g) noexcept nogil:
         grp.quiet_ns = core.st.now_ns
 
 
+cdef void count_all_changes(core_t* core) noexcept nogil:
+    """Once the groups are settled: a proposal right after a change must find it counted."""
+    cdef int g
+    for g in range(core.cfg.group_count):
+        if core.cfg.group[g].hold_down_ns and core.cfg.group[g].exclusive:
+            count_changes(core, g)
+
+
 # ---------------------------------------------------------------- failback and load
 cdef inline bint much_busier(const core_t* core, int node, int gap) noexcept nogil:
     """The other node's load is above this one's by so much."""
@@ -168,14 +204,15 @@ cdef inline bint much_busier(const core_t* core, int node, int gap) noexcept nog
 
 cdef int home_of(const core_t* core, int g) noexcept nogil:
     """M2: the better ranked node that is ready to have the group back; NO_NODE where there is none."""
-    cdef int best = best_target(core, g)
-    if core.cfg.group[g].failback_ns < 0 or best == NO_NODE:
-        return NO_NODE
-    if core.cfg.group[g].rank[best] >= core.cfg.group[g].rank[core.cfg.self_node]:
-        return NO_NODE
-    if core.cfg.group[g].gated and not core.st.peer[best].flags & FLAG_THIRD:
-        return NO_NODE
-    return NO_NODE if much_busier(core, best, core.cfg.load_gap // 2) else best
+    cdef int best = NO_NODE
+    cdef uint8_t rank = core.cfg.group[g].rank[core.cfg.self_node]
+    cdef int i
+    for i in range(core.cfg.node_count):
+        if core.cfg.group[g].rank[i] >= rank or not takes(core, g, i, CAUSE_FAILBACK):
+            continue
+        if not much_busier(core, i, core.cfg.load_gap // 2):
+            best, rank = i, core.cfg.group[g].rank[i]
+    return best
 
 
 cdef int64_t failback_at(const core_t* core, int g) noexcept nogil:
@@ -190,32 +227,52 @@ cdef int64_t failback_at(const core_t* core, int g) noexcept nogil:
     return at
 
 
-cdef inline bint rested(const core_t* core) noexcept nogil:
-    """M3: this node has begun no move for as long as two must be apart."""
-    return core.st.moved_ns == 0 or core.st.now_ns - core.st.moved_ns >= core.cfg.move_gap_ns
+cdef bint rested(const core_t* core) noexcept nogil:
+    """M3: this node has begun no move for as long as two must be apart, and no taker still prepares for one."""
+    cdef int g
+    if core.st.moved_ns and core.st.now_ns - core.st.moved_ns < core.cfg.move_gap_ns:
+        return False
+    for g in range(core.cfg.group_count):
+        if core.st.group[g].asked != NO_NODE and core.st.group[g].asked_cause in (CAUSE_FAILBACK, CAUSE_LOAD):
+            return False
+    return True
 
 
-cdef void fail_back(core_t* core, int g) noexcept nogil:
+cdef bint wants_home(core_t* core, int g) noexcept nogil:
+    """Note since when there is a better ranked node that is ready; whether the group may go there now."""
     cdef group_t* grp = &core.st.group[g]
-    cdef int home = home_of(core, g)
-    if home == NO_NODE or not core.st.fit:
-        grp.home_since_ns = 0
+    cdef int home = NO_NODE
+    if grp.state == ACTIVE and grp.asked == NO_NODE and core.st.fit:
+        home = home_of(core, g)
+    if home != grp.home or grp.home_since_ns == 0:
+        grp.home = <uint8_t>home         # another one must itself have been ready for as long
+        grp.home_since_ns = core.st.now_ns if home != NO_NODE else 0
+    return home != NO_NODE and core.st.now_ns >= failback_at(core, g)
+
+
+cdef void fail_back(core_t* core) noexcept nogil:
+    """M2: the group that has waited longest, so that one that is never prepared for keeps no other from going home."""
+    cdef group_t* grp
+    cdef int first = -1
+    cdef int g
+    for g in range(core.cfg.group_count):
+        if not core.cfg.group[g].exclusive or core.cfg.group[g].failback_ns < 0 or not wants_home(core, g):
+            continue
+        if first < 0 or core.st.group[g].home_since_ns < core.st.group[first].home_since_ns:
+            first = g
+    if first < 0 or not rested(core):
         return
-    if grp.home_since_ns == 0:
-        grp.home_since_ns = core.st.now_ns
-    if core.st.now_ns >= failback_at(core, g) and rested(core):
-        core.st.moved_ns = core.st.now_ns
-        grp.home_since_ns = 0
-        begin_move(core, g, home, CAUSE_FAILBACK)
+    grp = &core.st.group[first]
+    core.st.moved_ns = core.st.now_ns
+    grp.home_since_ns = 0
+    begin_move(core, first, grp.home, CAUSE_FAILBACK)
 
 
 cdef inline bint movable(const core_t* core, int g, int node) noexcept nogil:
     cdef const group_t* grp = &core.st.group[g]
     if not core.cfg.group[g].balance or grp.state != ACTIVE or grp.asked != NO_NODE or held(core, g, 0):
         return False
-    if core.cfg.group[g].gated and not core.st.peer[node].flags & FLAG_THIRD:
-        return False
-    return ready(core, g, node)
+    return takes(core, g, node, CAUSE_LOAD)
 
 
 cdef void move_load(core_t* core, int node) noexcept nogil:
@@ -247,21 +304,10 @@ cdef void weigh_loads(core_t* core) noexcept nogil:
 
 cdef void plan(core_t* core) noexcept nogil:
     """Once a step, before the groups do what is due: who lets go must not first have been given more time."""
-    cdef group_t* grp
     cdef int g
     for g in range(core.cfg.group_count):
-        grp = &core.st.group[g]
-        if grp.asked != NO_NODE:
+        if core.st.group[g].asked != NO_NODE:
             tend_asked(core, g)
-        if not core.cfg.group[g].exclusive:
-            continue
-        if core.cfg.group[g].hold_down_ns:
-            count_changes(core, g)
-        if core.cfg.group[g].failback_ns < 0:
-            continue
-        if grp.state == ACTIVE and grp.asked == NO_NODE:
-            fail_back(core, g)
-        else:
-            grp.home_since_ns = 0
+    fail_back(core)
     if core.cfg.load_gap:
         weigh_loads(core)

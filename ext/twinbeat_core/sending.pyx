@@ -32,6 +32,17 @@ cdef bint asking(const core_t* core) noexcept nogil:
     return False
 
 
+cdef inline bint has_stopped(const core_t* core, const peer_t* peer) noexcept nogil:
+    """It stops and drives no more. While it still drives it needs the word that its taker has prepared (M1)."""
+    cdef int g
+    if not peer.flags & FLAG_STOPPING:
+        return False
+    for g in range(core.cfg.group_count):
+        if peer.row[g].state == ACTIVE:
+            return False
+    return True
+
+
 cdef uint8_t version_spoken(const core_t* core) noexcept nogil:
     """The newest layout that every other node speaks; the oldest while one is not heard: it may come back as old."""
     cdef uint8_t version = core.cfg.wire_version
@@ -41,7 +52,7 @@ cdef uint8_t version_spoken(const core_t* core) noexcept nogil:
         peer = &core.st.peer[i]
         if i == core.cfg.self_node:
             continue
-        if peer.version_max == 0 or peer.silent or peer.dead or peer.flags & FLAG_STOPPING:
+        if peer.version_max == 0 or peer.silent or peer.dead or has_stopped(core, peer):
             return WIRE_VERSION_OLDEST
         if peer.version_max < version:
             version = peer.version_max
@@ -136,22 +147,23 @@ cdef void speed_up(core_t* core, bint suspect) noexcept nogil:
 
 
 cdef enum:
-    FEW = 8                  # groups whose frames are short
+    FEW = 4                  # groups whose changes of role no queue minds
+    MANY = 8                 # groups whose frames are still short
 
 
 cdef uint8_t spaced(core_t* core, uint8_t mask, bint suspect) noexcept nogil:
     """What is told at once, on a link slower than the fastest, comes no closer together than an ask may.
 
-    Many groups that move together would else fill a broker's queue with frames of which the newest says everything;
-    very many the fastest line too, as long as their frames are.
+    Several groups that move together would else fill a broker's queue with frames of which the newest says everything;
+    many the fastest line too, as long as their frames are.
     """
     cdef int i
-    if suspect:
+    if suspect or core.cfg.group_count <= FEW:
         return mask
     for i in range(core.cfg.link_count):
         if not (mask >> i) & 1:
             continue
-        if core.cfg.link[i].period_ns <= core.cfg.link[core.cfg.fast_link].period_ns and core.cfg.group_count <= FEW:
+        if core.cfg.link[i].period_ns <= core.cfg.link[core.cfg.fast_link].period_ns and core.cfg.group_count <= MANY:
             continue
         if core.st.now_ns - core.st.tx_at_ns[i] < core.cfg.link[i].reask_ns:
             mask &= ~<uint8_t>(1 << i)
@@ -169,6 +181,7 @@ cdef void schedule(core_t* core) noexcept nogil:
     cdef int i
     cdef uint8_t links = core.cfg.own_links
     core.send_mask = spaced(core, (core.send_mask | core.st.pending_mask) & links, suspect)
+    core.st.pending_mask = 0             # what is put off has a time of its own now
     speed_up(core, suspect)
     again = asks and now >= answer_late_ns(core) and anybody_answers(core)
     for i in range(core.cfg.link_count):

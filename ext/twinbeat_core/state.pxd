@@ -90,6 +90,7 @@ ctypedef struct group_t:
     uint8_t changes           # changes of driver that damping counts
     uint8_t asked             # ACTIVE: node asked to prepare for a handover; NO_NODE none
     uint8_t asked_cause
+    uint8_t home              # ACTIVE: the better ranked node that is ready; NO_NODE none
     uint32_t prepare_told     # the driver's epoch for which this node was asked to prepare; 0: not asked
     uint32_t prepared         # the same, once it has
     uint32_t epoch            # own epoch while CLAIMING, ACTIVE, RELEASING
@@ -107,7 +108,7 @@ ctypedef struct group_t:
     int64_t third_ok_ns       # its newest promise for this claim, or refusal below an epoch that will be claimed above
     int64_t changed_ns        # newest change of driver
     int64_t quiet_ns          # a change is forgotten when it has been quiet since then for two hold-downs
-    int64_t home_since_ns     # since when a better ranked node is ready; 0: none is
+    int64_t home_since_ns     # since when `home` is ready; 0: none is
     int64_t asked_ns
     uint64_t offered          # newest own stamp that offered the promise to the taker of a handover
     promise_t promise
@@ -124,6 +125,7 @@ ctypedef struct state_t:
     int64_t third_heard_ns    # its newest answer that was a vote; 0 never
     int64_t deaf_ns           # newest sign that this node did not hear
     int64_t deaf_since_ns     # first of such signs without a pause
+    int64_t unfit_ns          # when it last became unfit
     int64_t moved_ns          # newest move by failback or load that this node began; 0 never
     int64_t load_since_ns[MAX_NODES]    # since when this node's load is above that one's by the gap; 0: it is not
     int64_t tx_due_ns[MAX_LINKS]

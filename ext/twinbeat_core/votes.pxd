@@ -5,6 +5,7 @@ from twinbeat_core.state cimport core_t
 
 cdef uint32_t next_epoch(uint32_t above, int node) noexcept nogil
 cdef uint32_t claim_base(const core_t* core, int g) noexcept nogil
+cdef bint by_word(const core_t* core, int g) noexcept nogil
 cdef bint promise_free(const core_t* core, int g) noexcept nogil
 cdef void give_promise(core_t* core, int g, int node, uint32_t epoch, int64_t grant_ns) noexcept nogil
 cdef void promise_self(core_t* core, int g, uint32_t epoch) noexcept nogil

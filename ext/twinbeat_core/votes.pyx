@@ -88,7 +88,7 @@ cdef bint is_voter(const core_t* core) noexcept nogil:
 
 cdef bint by_word(const core_t* core, int g) noexcept nogil:
     """With lone = hold a pair's promise ends by word only, never by time."""
-    return core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD
+    return core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_HOLD and core.cfg.group[g].exclusive
 
 
 cdef bint promise_free(const core_t* core, int g) noexcept nogil:

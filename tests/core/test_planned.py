@@ -42,6 +42,9 @@ class Watched(World):
     def command(self, i: int, code: CommandCode, node: int = 15) -> None:
         self.deliver(i, lambda now: ev.Command(now, code, 0, node))
 
+    def prepared(self, i: int, group: int) -> None:
+        self.deliver(i, lambda now: ev.Command(now, CommandCode.CMD_PREPARED, group, 15))
+
     def health(self, i: int, *, fit: bool = True, load: int = 0) -> None:
         self.deliver(i, lambda now: ev.Health(now, fit, 100 if fit else 0, load))
 

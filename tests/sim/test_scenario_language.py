@@ -98,7 +98,7 @@ def test_world_line_gives_every_field() -> None:
             "third-rtt=5ms third-reask=4ms third-way=3ms third-abstain=1s third-hears-gates=no "
             "release=12ms make=1.5ms hold=0ms "
             "drift=500ppm lonely=1s grant-max=600ms stagger=30ms gate-late=1ms worst=yes "
-            "spare=yes shared=1 failback=2s hold-down=30ms hold-down-max=90ms prepare=7ms load-gap=25 load-hold=40ms "
+            "spare=yes shared=0 failback=2s hold-down=30ms hold-down-max=90ms prepare=7ms load-gap=25 load-hold=40ms "
             "move-gap=6ms seed=77")
     scenario = one(f"pins: x\n{line}\nstart all\nrun 1s\n")
     assert scenario.seed == 77
@@ -107,7 +107,7 @@ def test_world_line_gives_every_field() -> None:
         third_rtt_ms=5.0, third_reask_ms=4.0, third_way_ms=3.0, third_abstain_ms=1000.0,
         third_hears_gates=False, release_ms=12.0, make_ms=1.5, hold_ms=0.0,
         drift_ppm=500.0, lonely_ms=1000.0, grant_max_ms=600.0, stagger_ms=30.0, gate_late_ms=1.0, worst=True,
-        spare=True, shared=1,
+        spare=True, shared=0,
         failback_ms=2000.0, hold_down_ms=30.0, hold_down_max_ms=90.0, prepare_ms=7.0, load_gap=25, load_hold_ms=40.0,
         move_gap_ms=6.0)
     assert set(line.replace("=", " ").split()) >= set(FIELDS)

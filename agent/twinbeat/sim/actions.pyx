@@ -108,7 +108,22 @@ cdef void set_rate(world_t* w, int i, int64_t ppb) noexcept nogil:
 
 cdef void tell_health(world_t* w, int i) noexcept nogil:
     n = &w.node[i]
+    if n.fit and not n.told_fit:
+        n.fit_at = w.now
+    elif n.told_fit and not n.fit:
+        n.unfit_at = w.now
+    if n.load != n.told_load:
+        n.load_at = w.now
+    n.told_fit, n.told_load = n.fit, n.load
     give_event(w, i, EV_HEALTH, n.fit, 0, 0, 100 if n.fit else 0, n.load)
+
+
+cdef void resume(world_t* w, int i) noexcept nogil:
+    """It goes on, and its agent tells the core what its health and load came to meanwhile."""
+    n = &w.node[i]
+    node_resume(w, i)
+    if n.alive and (n.fit != n.core.st.fit or n.load != n.core.st.load):
+        tell_health(w, i)
 
 
 cdef void begin_node(world_t* w, int i, const action_t* a) noexcept nogil:
@@ -131,7 +146,7 @@ cdef void begin_node(world_t* w, int i, const action_t* a) noexcept nogil:
     elif a.verb == SUSPEND:
         node_still(w, i, SUSPENDED)
     elif a.verb == RESUME:
-        node_resume(w, i)
+        resume(w, i)
     elif a.verb == LATE:
         late = a.group if LATE_DECIDER <= a.group <= LATE_CANARY else LATE_CANARY
         give_event(w, i, EV_LATE, late, 0, 0, a.value, 0)
@@ -163,7 +178,7 @@ cdef void end_node(world_t* w, int i, const action_t* a) noexcept nogil:
         if not w.node[i].alive:
             node_start(w, i, a.value == 1)
     elif a.verb == STALL or a.verb == FREEZE or a.verb == SUSPEND:
-        node_resume(w, i)
+        resume(w, i)
     elif a.verb == DEAF:
         node_hears(w, i)
     elif a.verb == CLOCK:
@@ -258,7 +273,7 @@ cdef void heal_all(world_t* w) noexcept nogil:
     cdef int i, g
     heal_links(w)
     for i in range(w.nodes):
-        node_resume(w, i)
+        resume(w, i)
         node_hears(w, i)
         if w.node[i].clock.ppb != w.p.ppb[i]:
             set_rate(w, i, w.p.ppb[i])

@@ -91,6 +91,7 @@ def draw_shape(world: str, seed: int) -> Shape:
         gate_late_ms=pick(rng, GATE_LATE_MS),
         lonely_ms=pick(rng, LONELY_MS),
         worst=rng.below(12) == 0,
+        nodes=pick(rng, (2, 2, 3)) if world == "hothot" else shape(world).nodes,
     )
 
 

@@ -226,6 +226,15 @@ def unprepared(d: Draw, at: int, lasts: int) -> int:
     return at + lasts
 
 
+def toss(d: Draw, at: int, lasts: int) -> int:
+    """A handover is asked for, and a proposal to give it back follows at once."""
+    node, group = d.node(), d.group()
+    d.add(at, Verb.HANDOVER, node, group=group)
+    for other in range(d.nodes):
+        d.add(at + (1 + d.rng.below(90)) * MS, Verb.MOVE, other, group=group, begins=False)
+    return at + 150 * MS
+
+
 def handover(d: Draw, at: int, lasts: int) -> int:
     """An operator asks for a handover, to a named node or to the best."""
     node = d.node()
@@ -249,6 +258,13 @@ def unfit(d: Draw, at: int, lasts: int) -> int:
     """A node's health says that it is not fit."""
     d.add(at, Verb.HEALTH, d.node(), value=0, lasts=lasts)
     return at + lasts
+
+
+def all_unfit(d: Draw, at: int, lasts: int) -> int:
+    """What makes one node unfit often makes the others unfit too."""
+    for node in range(d.nodes):
+        d.add(at + d.rng.below(4 * MS), Verb.HEALTH, node, value=0, lasts=lasts, begins=node == 0)
+    return at + lasts + 5 * MS
 
 
 def behind(d: Draw, at: int, lasts: int) -> int:
@@ -281,7 +297,9 @@ NODE_FAULTS = (
 )
 OPERATOR = (Fault("handover", handover), Fault("out of service", out), Fault("stop", stop),
             Fault("unfit", unfit), Fault("behind", behind))
-PLANNED = (Fault("load", load), Fault("load", load), Fault("proposal", move), Fault("unprepared", unprepared))
+PLANNED = (Fault("load", load), Fault("load", load), Fault("proposal", move), Fault("unprepared", unprepared),
+           Fault("tossed", toss))
+ALL_UNFIT = (Fault("all unfit", all_unfit),)
 """Where groups move by themselves."""
 WHOLE_LINK = (
     Fault("delay", slower(Verb.DELAY)), Fault("jitter", slower(Verb.JITTER)),
@@ -318,6 +336,8 @@ def faults_of(shape: Shape, profile: str) -> tuple[Fault, ...]:
         found += FALLS
     if shape.planned:
         found += PLANNED
+    if shape.planned or shape.shared:
+        found += ALL_UNFIT
     if profile == "wild":
         # What is excused excuses the rest of its run in part: rare, or most of the runs would prove little.
         return (found + CUT_OFF + WILD_ONLY) * 3 + EXCUSED

@@ -219,6 +219,7 @@ cdef class Engine:
         w.voter.alive = w.voter.life = w.voter.exists
         for g in range(w.groups):
             w.group[g].on_count, w.group[g].epoch, w.group[g].on_at = 0, 0, 0
+            w.group[g].last, w.group[g].changed_at = NO_NODE, -1
             w.group[g].gap_since, w.group[g].gap_action, w.group[g].gap_before = 0, -1, -1
             w.voter.lease[g].holder, w.voter.select[g].closed, w.voter.select[g].goal = NO_NODE, NO_NODE, NO_NODE
         for i in range(w.nodes):
@@ -229,6 +230,8 @@ cdef class Engine:
             n.disk = 1               # it has run before, but drove nothing
             n.wake_at, n.thawed_at, n.disk_ns = AGES_NS, -1, 0
             n.clock.base_t, n.clock.base_l, n.clock.ppb = 0, (i + 1) * UPTIME_NS, w.p.ppb[i]
+            n.unfit_at = 0
+            n.fit_at, n.load_at, n.moved_at, n.moved_life, n.told_fit, n.told_load = 0, 0, 0, 0, 1, 0
             n.deaf, n.deafness, n.load, n.unprepared, n.upset_at, n.was_well = 0, 0, 0, 0, 0, 1
             n.voter_life, n.voter_at, n.voter_again = 0, 0, 0
             memset(&n.gate, 0, sizeof(n.gate))

@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from twinbeat.sim.actions cimport do_action
 from twinbeat.sim.engine cimport Engine, advance
+from twinbeat.sim.judge cimport drivers_wanted
 from twinbeat.sim.freeze cimport PACK_BYTES, hash_bytes, pack, unpack
 from twinbeat.sim.things cimport drop_slot, pop, repush
 from twinbeat.sim.world cimport IT_FRAME, action_t, item_t, world_t
@@ -172,8 +173,8 @@ cdef void judge_horizon(search_t* s) noexcept nogil:
     """Long after the last fault ended one node drives each group."""
     cdef int g
     for g in range(s.w.groups):
-        if s.w.group[g].on_count != 1:
-            s.rule = 10 if s.w.group[g].on_count == 0 else 11
+        if s.w.group[g].on_count != drivers_wanted(s.w, g):
+            s.rule = 10 if s.w.group[g].on_count < drivers_wanted(s.w, g) else 11
             s.broken_at = s.w.now
 
 

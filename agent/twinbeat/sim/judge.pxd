@@ -12,6 +12,6 @@ cdef void contact_on(world_t* w, int i, int g) noexcept nogil
 cdef void contact_off(world_t* w, int i, int g) noexcept nogil
 cdef void judge_drive(world_t* w, int i, int g, bint begins, int64_t deadline) noexcept nogil
 cdef void judge_pledges(world_t* w, int v) noexcept nogil
-cdef void judge_change(world_t* w, int i, int g, int old, int new, int cause) noexcept nogil
 cdef void judge_step(world_t* w, int i) noexcept nogil
+cdef int drivers_wanted(const world_t* w, int g) noexcept nogil
 cdef void judge_end(world_t* w, int64_t until) noexcept nogil

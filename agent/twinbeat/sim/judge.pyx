@@ -1,13 +1,11 @@
 """The checkers: safety after every step, liveness at the end. They look at contacts and promises, not at words."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport realloc
 
-from twinbeat_core.model cimport (
-    ACTIVE, CAUSE_HIGHER_EPOCH, CAUSE_LAPSED, CAUSE_SELF_LATE, LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE, RELEASING,
-)
+from twinbeat_core.model cimport ACTIVE, LISTEN, LONE_HOLD, LONE_TAKEOVER, NO_NODE
 from twinbeat_core.state cimport core_t, group_t, promise_t
 from twinbeat.sim.world cimport (
-    FROZEN, RUNS, SIM_FOUND, SIM_GAPS, found_t, gap_t, lease_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
+    FROZEN, SIM_FOUND, SIM_GAPS, found_t, gap_t, lease_t, log_t, local_of, node_t, pledge_t, true_of, world_t,
 )
 
 from twinbeat.sim.spec import Excuse, LogKind, Rule
@@ -26,7 +24,6 @@ cdef int NO_DRIVER = Rule.NO_DRIVER
 cdef int TWO_AT_END = Rule.TWO_AT_END
 cdef int NOT_SETTLED = Rule.NOT_SETTLED
 cdef int LIMIT = Rule.LIMIT
-cdef int DISTURBED = Rule.DISTURBED
 cdef int EX_L3 = Excuse.L3
 cdef int EX_FROZEN = Excuse.FROZEN
 cdef int EX_CONTACT = Excuse.CONTACT
@@ -169,6 +166,9 @@ cdef void contact_on(world_t* w, int i, int g) noexcept nogil:
     w.touched = w.now
     w.group[g].on_count += 1
     w.group[g].on_at = w.now
+    if w.group[g].last != i:
+        w.group[g].changed_at = w.now if w.group[g].last != NO_NODE else -1
+        w.group[g].last = <uint8_t>i
     note(w, LOG_OUTPUT, i, g, -1, 1, 0, 0, w.node[i].gate[g].epoch)
     if w.group[g].on_count == 1:
         end_gap(w, g, i)
@@ -330,36 +330,6 @@ cdef int drivers_wanted(const world_t* w, int g) noexcept nogil:
     for i in range(w.nodes):
         count += (core.cfg.group[g].drivers_mask >> i) & 1
     return count
-
-
-cdef bint well(const world_t* w, int i, int64_t since) noexcept nogil:
-    """Nothing was done to the node for long enough, and it runs."""
-    cdef const node_t* n = &w.node[i]
-    return n.alive and n.still == RUNS and not n.deaf and n.upset_at <= since
-
-
-cdef void judge_change(world_t* w, int i, int g, int old, int new, int cause) noexcept nogil:
-    """M6: what is away costs a well node on well links nothing, if a majority of voters is well or it needs none.
-
-    One that has just come back is neither well nor away: it may still keep its own promise. And it drove for some time.
-    """
-    cdef core_t* core = &w.node[i].core
-    cdef int64_t since = w.now - 2 * core.cfg.longest_ns
-    cdef int count = w.voter.exists and w.voter.alive and w.voter.listen_until <= since
-    cdef int v
-    if w.searching or w.clock_bad or old != ACTIVE or new != RELEASING or w.links_at > since or not well(w, i, since):
-        return
-    if w.group[g].on_at > since:
-        return                           # its first authority is what it was handed
-    if cause != CAUSE_LAPSED and cause != CAUSE_HIGHER_EPOCH and cause != CAUSE_SELF_LATE:
-        return
-    for v in range(w.nodes):
-        count += well(w, v, since)
-        if not well(w, v, since) and ((w.node[v].alive and w.node[v].still == RUNS) or not w.node[v].was_well):
-            return
-    if count < core.cfg.quorum and not (core.cfg.pair_of_two and core.cfg.group[g].lone == LONE_TAKEOVER):
-        return
-    find(w, DISTURBED, 0, g, i, -1, 0, core.st.group[g].epoch)
 
 
 cdef void judge_end(world_t* w, int64_t until) noexcept nogil:

@@ -11,7 +11,8 @@ from twinbeat_core.model cimport (
 )
 from twinbeat.sim.carriers cimport keep_past, transmit
 from twinbeat.sim.gates cimport gate_freeze, gate_order, gate_thaw
-from twinbeat.sim.judge cimport judge_change, judge_pledges, judge_step, note
+from twinbeat.sim.judge cimport judge_pledges, judge_step, note
+from twinbeat.sim.moves cimport judge_change
 from twinbeat.sim.things cimport drop_slot, push, repush, take_slot
 from twinbeat.sim.voter cimport note_answer, voter_ask
 from twinbeat.sim.world cimport (
@@ -211,6 +212,7 @@ cdef void node_start(world_t* w, int i, bint loses_disk) noexcept nogil:
     cdef int g
     core_init(&n.core, &kept)
     n.alive, n.still, n.fit, n.behind, n.deaf = 1, RUNS, 1, 0, 0
+    n.told_fit = 1
     n.life += 1
     n.incarnation = <uint32_t>(rng_next(&w.rng) >> 33) | 1
     n.leave_at = 0

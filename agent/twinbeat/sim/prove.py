@@ -16,7 +16,8 @@ BOOT_NS = 3_000 * MS
 """Long enough that every world has settled and beats evenly."""
 
 
-KINDS = ("loss", "late", "twice", "kill", "power", "disk", "stall", "cut", "handover", "drop", "voter")
+KINDS = ("loss", "late", "twice", "kill", "power", "disk", "stall", "cut", "handover", "drop", "voter", "unfit",
+         "unprepared")
 """Kinds of faults; the first three are of single frames."""
 
 
@@ -72,9 +73,14 @@ class Proof:
 
 def small(name: str) -> Shape:
     """The world as the search takes it: worst times, clocks apart by the whole bound, short promises, a near voter."""
-    links = {"pair": ("serial", "udp"), "hold": ("serial", "udp")}.get(name, ("udp",))
-    more = {"third_period_ms": 30.0, "third_rtt_ms": 10.0, "third_reask_ms": 10.0, "third_way_ms": 4.0}
-    return shape(name, **(more if name == "witness" else {}), third_abstain_ms=120.0, links=links, worst=True,
+    links = ("serial", "udp") if name in ("pair", "hold", "hothot", "overlap") else ("udp",)
+    moves = {"failback_ms": 40.0, "hold_down_ms": 20.0, "hold_down_max_ms": 40.0}
+    more: dict[str, dict[str, object]] = {
+        "witness": {"third_period_ms": 30.0, "third_rtt_ms": 10.0, "third_reask_ms": 10.0, "third_way_ms": 4.0},
+        "hothot": {"groups": 2, "load_gap": 0, "prepare_ms": 15.0, **moves},
+        "spare": dict(moves),
+    }
+    return shape(name, **more.get(name, {}), third_abstain_ms=120.0, links=links, worst=True,
                  drift_ppm=1000.0, gate_late_ms=5.0, grant_max_ms=50.0, release_ms=2.0, stagger_ms=5.0)
 
 
@@ -98,6 +104,10 @@ def choices(world: Shape, kinds: frozenset[str], grant_ns: int, period_ns: int) 
         add("cut", Verb.CUT, node, grant_ns * 3 // 2)
         add("handover", Verb.HANDOVER, node)
         add("drop", Verb.DROP, node)
+        if world.planned or world.shared:
+            add("unfit", Verb.HEALTH, node, grant_ns)
+        if world.prepare_ms:
+            add("unprepared", Verb.PREPARE, node, grant_ns)
         if world.voter:
             add("voter", Verb.VOTER_KILL, node, soon)
             add("voter", Verb.VOTER_CUT, node, grant_ns)

@@ -15,14 +15,15 @@ from twinbeat.sim.scenario import to_text
 from twinbeat.sim.spec import MS, RULE_TEXT
 from twinbeat.sim.worlds import shape
 
-WORLDS = ("pair", "hold", "three", "voter", "gated", "witness")
+WORLDS = ("pair", "hold", "three", "voter", "gated", "witness", "hothot", "spare", "overlap")
 EXIT_OK, EXIT_BROKEN = 0, 1
 ABOUT = """\
 Every schedule of up to so many faults is followed, with a fault tried before each step of the compiled core and
 on each frame under way: lost, late, doubled; a worker killed or stalled, a node without power or without its disk,
-back soon or late; a link or all of them cut; a handover asked for; an output dropped; the third voter killed or cut
-off. Way, lateness and release take their longest time, the clocks are as far apart as allowed. Fewer faults come
-first, so a counterexample has as few as there can be. It is printed as a scenario that `twinbeat sim` plays.
+back soon or late; a link or all of them cut; a handover asked for; an output dropped; a node unfit, or unable to
+prepare for a handover; the third voter killed or cut off. Way, lateness and release take their longest time, the
+clocks are as far apart as allowed. Fewer faults come first, so a counterexample has as few as there can be. It is
+printed as a scenario that `twinbeat sim` plays.
 """
 
 

@@ -150,6 +150,7 @@ class Rule(IntEnum):
     TWO_AT_END = 11       # after healing two drive
     NOT_SETTLED = 12      # after healing the roles went on changing longer than the bound
     DISTURBED = 14        # a node lost what it drove though it was well, its links too, and the others well or away
+    MOVED = 15            # a group moved that need not have: to nobody, to one that was not ready for it, or too soon
     LIMIT = 13            # a limit of the simulator was reached: this run proves nothing
 
 
@@ -167,6 +168,7 @@ RULE_TEXT = {
     Rule.TWO_AT_END: "liveness: one driver after healing",
     Rule.NOT_SETTLED: "liveness: settled within the bound",
     Rule.DISTURBED: "M6: a fault costs only what the faulty node held",
+    Rule.MOVED: "M1 to M5: a group moves by itself only where and when it may",
     Rule.LIMIT: "simulator: limit",
 }
 SAFETY = frozenset({Rule.TWO_DRIVERS, Rule.EPOCH_NOT_RISING, Rule.EPOCH_NOT_ON_DISK, Rule.NO_MAJORITY,

@@ -119,6 +119,12 @@ ctypedef struct node_t:
     int64_t thawed_at
     int64_t disk_ns
     int64_t upset_at        # until when something was done to it; not kept by the model check
+    int64_t fit_at          # when it last became fit, and unfit
+    int64_t unfit_at
+    int64_t load_at         # since when its load is what it is
+    int64_t moved_at        # its last failback or move by load, in that life
+    uint32_t moved_life
+    uint8_t told_fit, told_load
     uint8_t was_well        # it had been well for long when that was done
     int64_t leave_at
     int64_t voter_at        # the third voter's clock in its newest answer that came here
@@ -198,6 +204,8 @@ ctypedef struct group_s:
     int64_t gap_since       # -1: somebody drives
     int gap_action, gap_before
     int64_t on_at           # the last contact that closed
+    uint8_t last            # whose that was
+    int64_t changed_at      # when another node's contact closed than the last time; -1: never
 
 ctypedef struct world_t:
     params_t p
