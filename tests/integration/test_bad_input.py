@@ -263,13 +263,15 @@ def test_the_bench_sees_an_output_go_on(bench: Bench) -> None:
 
 
 def test_the_peer_speaks_another_protocol_version(bench: Bench) -> None:
-    frame = Frame(source=1, incarnation=65537, stamp=1, pair_id=pair_id_of(PAIR), version=WIRE_VERSION + 1, version_max=WIRE_VERSION + 2)
+    frame = Frame(source=1, incarnation=65537, stamp=1, pair_id=pair_id_of(PAIR), version=WIRE_VERSION + 1,
+                  version_max=WIRE_VERSION + 2)
     agent = bench.agent(bench.config())
     bench.beacon = ("gw-a-cross", wrap(encode(frame, KEY)))
     agent.wait_line("protocol version")
     status = agent.wait_idle(IDLE_MS)
     assert status["peers"][0]["version_mismatch"] is True
-    one_complaint(agent, "protocol version", f"gw-b: speaks protocol version {WIRE_VERSION + 1}, this node {WIRE_VERSION}",
+    one_complaint(agent, "protocol version",
+                  f"gw-b: speaks protocol version {WIRE_VERSION + 1}, this node {WIRE_VERSION}",
                   "install the same version of twinbeat on both gateways")
     assert agent.end()[0] == 0
     bench.assert_nothing_on()
