@@ -334,6 +334,8 @@ cdef void note_upset(world_t* w, const action_t* a) noexcept nogil:
     if a.verb > RESUME and a.verb != HEAL_ALL:
         return
     for i in range(w.nodes):
+        if a.verb == START and w.node[i].alive:
+            continue                     # nothing happens to it, and it may stand still
         if a.verb == HEAL_ALL or a.node == EVERY or a.node == i:
             w.node[i].was_well = w.node[i].upset_at + 2 * w.node[i].core.cfg.longest_ns <= w.now
             w.node[i].upset_at = until if at_once or until > w.node[i].upset_at else w.node[i].upset_at
