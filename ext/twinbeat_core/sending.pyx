@@ -148,22 +148,18 @@ cdef void speed_up(core_t* core, bint suspect) noexcept nogil:
 
 cdef enum:
     FEW = 4                  # groups whose changes of role no queue minds
-    MANY = 8                 # groups whose frames are still short
 
 
 cdef uint8_t spaced(core_t* core, uint8_t mask, bint suspect) noexcept nogil:
     """What is told at once, on a link slower than the fastest, comes no closer together than an ask may.
 
-    Several groups that move together would else fill a broker's queue with frames of which the newest says everything;
-    many the fastest line too, as long as their frames are.
+    Several groups that move together would else fill a broker's queue with frames of which the newest says everything.
     """
     cdef int i
     if suspect or core.cfg.group_count <= FEW:
         return mask
     for i in range(core.cfg.link_count):
-        if not (mask >> i) & 1:
-            continue
-        if core.cfg.link[i].period_ns <= core.cfg.link[core.cfg.fast_link].period_ns and core.cfg.group_count <= MANY:
+        if not (mask >> i) & 1 or core.cfg.link[i].period_ns <= core.cfg.link[core.cfg.fast_link].period_ns:
             continue
         if core.st.now_ns - core.st.tx_at_ns[i] < core.cfg.link[i].reask_ns:
             mask &= ~<uint8_t>(1 << i)
