@@ -14,6 +14,7 @@ from witness_rig import KEY, NAME, PACE_S, WAIT_S, Watched, WitnessProcess, noti
 from twinbeat.config_digest import pair_id_of
 from twinbeat.links.mqtt_options import MqttOptions, tls_context
 from twinbeat.run_loop import boottime_ns
+from twinbeat.version import __version__
 from twinbeat.voter.witness_client import WitnessClient
 from twinbeat.witness.lane import Lane, Message
 from twinbeat_bridge.contract import Code, VoteAnswer, VoterClient
@@ -101,7 +102,7 @@ def test_it_is_a_voter_client(sides: tuple[Side, Side]) -> None:
     client: VoterClient = sides[0].client
     said = client.describe()
     assert (said["type"], said["connected"], said["answering"]) == ("witness", True, True)
-    assert said["voter"] == f"{voter_id(NAME):08x}" and said["life"] > 0 and said["version"] == "0.1.0"
+    assert said["voter"] == f"{voter_id(NAME):08x}" and said["life"] > 0 and said["version"] == __version__
     assert 0 < said["round_trip_ms"] < WAIT_S * 1000
 
 

@@ -28,6 +28,7 @@ from witness_rig import (
 )
 
 from twinbeat.config_digest import pair_id_of
+from twinbeat.version import __version__
 from twinbeat_bridge.protocol import Session, VoteCode, Votes
 
 PAIR = "pump-7"
@@ -63,7 +64,7 @@ def gateways(witness: WitnessProcess, broker: Broker) -> Iterator[tuple[Gateway,
 def test_two_gateways_and_one_promise(gateways: tuple[Gateway, Gateway], metrics_port: int) -> None:
     a, b = gateways
     told = a.query()
-    assert (told.board, told.grant_max_ms, told.version) == (4, GRANT_MS, "0.1.0")
+    assert (told.board, told.grant_max_ms, told.version) == (4, GRANT_MS, __version__)
     a.ask_until(VoteCode.PROMISED, 0, 8)
     assert b.ask(0, 17)[0] is VoteCode.REFUSED
     a.send(signed(KEY, a.session.give_back([(0, 8)], a.stamp())))
