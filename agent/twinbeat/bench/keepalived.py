@@ -19,6 +19,7 @@ from twinbeat.bench.netlab import INTERFACE, NODES, VIRTUAL, AddressWatch, Lab, 
 from twinbeat.demo import procs
 from twinbeat.demo.helper import Helper, RigError
 from twinbeat.demo.measure import TrialFigures, evaluate, summary
+from twinbeat.demo.setup import SetUp
 from twinbeat.demo.switchboard import Switchboard
 from twinbeat.demo.timeline import Timeline
 
@@ -64,7 +65,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-class Keepalived:
+class Keepalived(SetUp):
     """Both daemons in the lab, and what their address did."""
 
     def __init__(self, directory: Path) -> None:
@@ -78,20 +79,12 @@ class Keepalived:
         self.watch: AddressWatch | None = None
         self._children: dict[str, set[int]] = {node: set() for node in NODES}    # adopted when their parent is killed
 
-    def __enter__(self) -> Keepalived:
-        try:
-            procs.set_subreaper(True)
-            self.injector.wait_ready()
-            self.lab.__enter__()
-            self.watch = AddressWatch(self.lab, self.timeline.add)
-            self.watch.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _start(self) -> None:
+        procs.set_subreaper(True)
+        self.injector.wait_ready()
+        self.lab.__enter__()
+        self.watch = AddressWatch(self.lab, self.timeline.add)
+        self.watch.start()
 
     def close(self) -> None:
         """Ends both daemons and the lab."""

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from twinbeat.demo import procs
 from twinbeat.demo.helper import RigError
 from twinbeat.demo.measure import Change
+from twinbeat.demo.setup import SetUp
 
 CLONE_NEWNET = 0x40000000
 RTMGRP_IPV4_IFADDR = 0x10
@@ -47,25 +48,14 @@ def call(*words: str, check: bool = True) -> str:
     return done.stdout
 
 
-class Lab:
+class Lab(SetUp):
     """Two nodes on one switch. Use as a context manager."""
 
     def __init__(self) -> None:
         self.names = {node: f"tb{os.getpid()}-{node}" for node in [*NODES, "switch"]}
         self._made: list[str] = []
 
-    def __enter__(self) -> Lab:
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _make(self) -> None:
+    def _start(self) -> None:
         for name in self.names.values():
             call("ip", "netns", "add", name)
             self._made.append(name)

@@ -15,6 +15,7 @@ from twinbeat.demo.broker import Broker
 from twinbeat.demo.helper import Helper, Json, RigError
 from twinbeat.demo.layout import NODES, SPARE
 from twinbeat.demo.measure import Change
+from twinbeat.demo.setup import SetUp
 from twinbeat.demo.status import both_ready
 from twinbeat.demo.switchboard import Switchboard
 from twinbeat.demo.timeline import Timeline
@@ -29,7 +30,7 @@ STEADY_TIMEOUT_S = 20.0
 STEADY_POLL_S = 0.03
 
 
-class Rig:
+class Rig(SetUp):
     """Use as a context manager: everything it started is ended when the block is left, however it is left."""
 
     def __init__(self, directory: Path, settings: PairSettings, seed: int = 0, load: bool = False,
@@ -51,17 +52,6 @@ class Rig:
         self._board_path = directory / "switchboard"
         self._seed_words = ["--seed", str(seed)]
         self.agents: dict[str, Agent] = {}
-
-    def __enter__(self) -> Rig:
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _start(self) -> None:
         Switchboard(self._board_path, create=True)
