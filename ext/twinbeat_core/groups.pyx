@@ -1,5 +1,5 @@
 """What each group does: claim, drive, give up. One function enters a state; the table says which."""
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from twinbeat_core.candidates cimport (
@@ -87,6 +87,7 @@ cdef void end_own_claim(core_t* core, int g, uint8_t old) noexcept nogil:
     epoch = next_epoch(claim_base(core, g), grp.target)
     if taker.known and not taker.dead and taker.grant_ms and epoch <= core.st.ceiling:
         give_promise(core, g, grp.target, epoch, <int64_t>taker.grant_ms * 1000000)
+        grp.offered = <uint64_t>-1     # what the taker says before it can have seen the offer refuses nothing
     else:
         grp.target = NO_NODE
         grp.hold_off_ns = 0

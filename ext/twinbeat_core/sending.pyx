@@ -8,8 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from twinbeat_core.effects cimport add_effect
 from twinbeat_core.model cimport (
     ACTIVE, CLAIMING, FLAG_ANSWER, FLAG_ASK, FLAG_BEHIND, FLAG_STOPPING, FLAG_THIRD, FLAG_UNFIT, FRAME_HEARTBEAT,
-    FX_ASK, FX_SEND, LISTEN, NEVER_NS, NO_NODE, OUT, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, THIRD_VOTER, effect_t,
-    frame_t,
+    FX_ASK, FX_SEND, LINK_SERIAL, LISTEN, NEVER_NS, NO_NODE, OUT, ROW_FLOOR, ROW_KEPT, ROW_TARGET, STANDBY, THIRD_VOTER,
+    effect_t, frame_t,
 )
 from twinbeat_core.paths cimport hears_mask
 from twinbeat_core.state cimport core_t, group_t, peer_t
@@ -150,21 +150,32 @@ cdef enum:
     FEW = 4                  # groups whose changes of role no queue minds
 
 
-cdef uint8_t spaced(core_t* core, uint8_t mask, bint suspect) noexcept nogil:
-    """What is told at once, on a link slower than the fastest, comes no closer together than an ask may.
+cdef inline int64_t apart_ns(const core_t* core, int link) noexcept nogil:
+    """How far apart frames of a burst are on a link; 0: it takes any number.
 
-    Several groups that move together would else fill a broker's queue with frames of which the newest says everything.
+    A line that sends byte by byte is asked no faster than every two frames, so that half of that is a frame's time.
     """
+    if core.cfg.link[link].period_ns > core.cfg.link[core.cfg.fast_link].period_ns:
+        return core.cfg.link[link].reask_ns
+    return core.cfg.link[link].reask_ns // 2 if core.cfg.link[link].kind == LINK_SERIAL else 0
+
+
+cdef uint8_t spaced(core_t* core, uint8_t mask, bint suspect) noexcept nogil:
+    """Q5: what is told at once goes out no faster than the link takes it.
+
+    Several groups that move together would else fill a line or a broker's queue with frames of which the newest says
+    everything.
+    """
+    cdef int64_t at
     cdef int i
     if suspect or core.cfg.group_count <= FEW:
         return mask
     for i in range(core.cfg.link_count):
-        if not (mask >> i) & 1 or core.cfg.link[i].period_ns <= core.cfg.link[core.cfg.fast_link].period_ns:
-            continue
-        if core.st.now_ns - core.st.tx_at_ns[i] < core.cfg.link[i].reask_ns:
+        at = core.st.tx_at_ns[i] + apart_ns(core, i)
+        if (mask >> i) & 1 and core.st.now_ns < at:
             mask &= ~<uint8_t>(1 << i)
-            if core.st.tx_at_ns[i] + core.cfg.link[i].reask_ns < core.st.tx_due_ns[i]:
-                core.st.tx_due_ns[i] = core.st.tx_at_ns[i] + core.cfg.link[i].reask_ns
+            if at < core.st.tx_due_ns[i]:
+                core.st.tx_due_ns[i] = at
     return mask
 
 
@@ -325,7 +336,6 @@ cdef void compose(core_t* core) noexcept nogil:
         # One frame a microsecond: a stamp that ran ahead of the clock would lengthen the authority that it earns.
         core.st.pending_mask = core.send_mask
         return
-    core.st.pending_mask = 0
     core.st.stamp = stamp
     frame.kind = FRAME_HEARTBEAT
     frame.version = version_spoken(core)

@@ -159,7 +159,7 @@ def test_run_bound_ends_when_all_must_have_settled() -> None:
     (HEAD + "replay a x frames old over serial to b\nrun 2s", "3:10", "is no number of frames"),
     ("pins: x\nworld pairr\nrun 2s", "2:7", 'did you mean "pair"?'),
     ("pins: x\nworld\nrun 2s", "2:1",
-     "expected pair, hold, three, voter, gated, witness, hothot, spare, overlap or solo"),
+     "expected pair, hold, three, voter, gated, witness, hothot, spare, overlap, many or solo"),
     ("pins: x\nworld pair relase=2ms\nrun 2s", "2:12", '"relase" is no field of a world; did you mean "release"?'),
     ("pins: x\nworld pair release=2\nrun 2s", "2:20", "has no unit"),
     ("pins: x\nworld pair release\nrun 2s", "2:12", "has no value"),

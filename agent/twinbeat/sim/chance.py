@@ -17,7 +17,7 @@ from twinbeat.sim.worlds import Shape, shape
 T = TypeVar("T")
 BLOCK = 16
 """Runs whose seeds agree but for their last four bits share a world."""
-WORLD_NAMES = ("pair", "hold", "three", "voter", "gated", "witness", "hothot", "spare", "overlap")
+WORLD_NAMES = ("pair", "hold", "three", "voter", "gated", "witness", "hothot", "spare", "overlap", "many")
 PROFILES = {
     "single": "one fault after the other, each healed before the next",
     "double": "two documented faults at a time, then healed",
@@ -39,6 +39,8 @@ FALLS_AFTER_MS = (-1.0, -1.0, -1.0, 0.0, 2.0)
 DRIFT_PPM = (0.0, 100.0, 500.0, 1000.0, 1000.0)
 GATE_LATE_MS = (0.0, 0.5, 4.9, 4.9)
 LONELY_MS = (300.0, 600.0, 2000.0, 2000.0)
+MANY = 5
+"""Groups at least in the world "many": above four changes of role are spaced (Q5)."""
 SHARING = ("hothot", "spare", "overlap")
 PREPARE_MS = (0.0, 20.0, 60.0)
 LOAD_GAPS = (0, 30, 30)
@@ -77,6 +79,8 @@ def draw_shape(world: str, seed: int) -> Shape:
     more: dict[str, object] = {}
     if world in SHARING:
         groups += 1                      # one alone shares nothing
+    if world == "many":
+        groups += MANY
     if world == "hothot":
         more = {"prepare_ms": pick(rng, PREPARE_MS), "load_gap": pick(rng, LOAD_GAPS)}
     return shape(

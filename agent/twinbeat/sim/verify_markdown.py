@@ -16,6 +16,7 @@ WORLD_TITLES = {
     "hothot": "Pair that shares four groups (hot-hot)",
     "spare": "Two nodes and a spare that backs both (hot-spare)",
     "overlap": "Pair that drives together (overlap)",
+    "many": "Bare pair with eight groups",
     "solo": "One node alone",
 }
 INTRODUCTION = """\

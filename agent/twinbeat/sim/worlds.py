@@ -125,13 +125,14 @@ WORLDS: dict[str, Callable[..., Shape]] = {
     "hothot": lambda **more: Shape(**{"groups": 4, "load_gap": 30, "prepare_ms": 60.0, **PLANNED, **more}),
     "spare": lambda **more: Shape(**{"nodes": 3, "groups": 2, "spare": True, **PLANNED, **more}),
     "overlap": lambda **more: Shape(**{"groups": 2, "shared": 1, **more}),
+    "many": lambda **more: Shape(**{"groups": 8, **more}),
     "solo": lambda **more: Shape(**{"nodes": 1, **more}),
 }
 """pair: lone = takeover; hold: lone = hold; three: three nodes vote; voter: pair and arbiter; gated: the arbiter's
 contacts gate the outputs; witness: pair and a third voter over a network, renewed once a second; hothot: a pair that
 shares four groups, which go home and follow the load, the taker prepares first; spare: two nodes with a group each
-and a third that backs both and votes; overlap: a pair with one exclusive group and one that both drive; solo: one
-node."""
+and a third that backs both and votes; overlap: a pair with one exclusive group and one that both drive; many: a
+pair with so many groups that links are spared (Q5); solo: one node."""
 
 
 def shape(name: str, **more: object) -> Shape:
