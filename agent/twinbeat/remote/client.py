@@ -99,8 +99,10 @@ class RemoteClient:
         except (OSError, ValueError) as error:
             raise LinkError(f"{place}: {explain(error)}") from None
         if not self._wait(lambda: self._up, self.limit_s):
+            closed = self._client.socket() is None
             self.close()
-            raise LinkError(f"{place}: {self._trouble or f'no answer within {self.limit_s:g} s'}")
+            why = explain(ConnectionResetError()) if closed else f"no answer within {self.limit_s:g} s"
+            raise LinkError(f"{place}: {self._trouble or why}")
 
     def close(self) -> None:
         """End the connection."""
