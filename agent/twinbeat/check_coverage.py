@@ -19,6 +19,11 @@ HOLDS_ON = (
     "the driver drives on, because with lone = hold a promise does not end by time; only a takeover is not possible "
     "until a link is back"
 )
+HUNG = "kernel hung, power on"
+PROGRAMS_HUNG = (
+    "the outputs are programs and stand still with the kernel; if it comes back by itself, both run for the moment "
+    "until the gate stops this side; a hardware watchdog excludes that"
+)
 
 
 class FaultRow(Struct, frozen=True, kw_only=True):
@@ -141,30 +146,34 @@ def process_frozen(facts: Facts) -> FaultRow:
 
 def kernel_hung(facts: Facts) -> FaultRow:
     """The whole gateway stands still with its power on: the gate stands still too."""
-    fault = "kernel hung, power on"
     if not facts.keeps_level:
         if facts.hold:
             text = "the outputs are programs and stand still with the kernel; with lone = hold nobody drives"
-            return FaultRow(fault=fault, covered="no", outage_ms=None, text=text)
-        return FaultRow(
-            fault=fault,
-            covered="partly",
-            outage_ms=facts.power_ms,
-            text="the outputs are programs and stand still with the kernel; if it comes back by itself, both run for "
-            "the moment until the gate stops this side; a hardware watchdog excludes that",
-        )
+            return FaultRow(fault=HUNG, covered="no", outage_ms=None, text=text)
+        return hung_row(False, facts.power_ms, PROGRAMS_HUNG)
     texts = []
     if facts.takeover:
-        texts.append(
-            f"GPIO lines and relay boards keep their level while the peer drives after {facts.grant_ms:.0f} ms: both "
-            "are on until the hardware watchdog resets the gateway; set RuntimeWatchdogSec, or wire an interlock"
-        )
+        texts.append(levels_kept("the peer", f"{facts.grant_ms:.0f} ms"))
     if facts.hold:
         texts.append(
             "GPIO lines and relay boards keep their level, and with lone = hold the peer does not drive: the output "
             "stays as it was until the hardware watchdog resets the gateway; set RuntimeWatchdogSec"
         )
-    return FaultRow(fault=fault, covered="no", outage_ms=None, text=by_sort(texts))
+    return hung_row(True, facts.power_ms, by_sort(texts))
+
+
+def hung_row(keeps_level: bool, power_ms: float, text: str) -> FaultRow:
+    """A kernel that hangs under outputs that nobody else switches off: those that keep their level, or programs."""
+    return FaultRow(fault=HUNG, covered="no" if keeps_level else "partly", outage_ms=None if keeps_level else power_ms,
+                    text=text)
+
+
+def levels_kept(who: str, after: str) -> str:
+    """What a takeover beside outputs that keep their level means: who drives, and after what."""
+    return (
+        f"GPIO lines and relay boards keep their level while {who} drives after {after}: both are on until the "
+        "hardware watchdog resets the gateway; set RuntimeWatchdogSec, or wire an interlock"
+    )
 
 
 def power_lost(facts: Facts) -> FaultRow:
@@ -265,12 +274,13 @@ def by_sort(texts: list[str]) -> str:
 
 def planned(facts: Facts) -> FaultRow:
     """A handover, or the agent's stop."""
-    return FaultRow(
-        fault="planned handover or stop",
-        covered="yes",
-        outage_ms=None,
-        text=f"outputs off here, then on there: the release time of {facts.release_ms:.1f} ms and the way of one frame",
-    )
+    return planned_row(facts.release_ms)
+
+
+def planned_row(release_ms: float, more: str = "") -> FaultRow:
+    """The same for a pair of any sort; `more` is what comes on top."""
+    text = f"outputs off here, then on there: the release time of {release_ms:.1f} ms and the way of one frame{more}"
+    return FaultRow(fault="planned handover or stop", covered="yes", outage_ms=None, text=text)
 
 
 ROWS: tuple[Callable[[Facts], FaultRow], ...] = (

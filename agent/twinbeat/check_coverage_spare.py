@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from twinbeat.check_coverage import FaultRow
+from twinbeat.check_coverage import PROGRAMS_HUNG, FaultRow, hung_row, levels_kept, planned_row
 from twinbeat.config_schema import SerialLink, UdpLink
 from twinbeat_hardware.spec import GpioSpec, SerialRelaySpec
 
@@ -58,8 +58,7 @@ def spare_coverage(cfg: Config, *, lease_ms: float, grant_ms: float, power_ms: f
 
 def planned(facts: SpareFacts) -> FaultRow:
     """A handover, or the agent's stop."""
-    text = f"outputs off here, then on there: the release time of {facts.release_ms:.1f} ms and the way of one frame"
-    return FaultRow(fault="planned handover or stop", covered="yes", outage_ms=None, text=text)
+    return planned_row(facts.release_ms)
 
 
 def process_killed(facts: SpareFacts) -> FaultRow:
@@ -82,15 +81,8 @@ def process_frozen(facts: SpareFacts) -> FaultRow:
 
 def kernel_hung(facts: SpareFacts) -> FaultRow:
     """The whole gateway stands still with its power on: the gate stands still too."""
-    fault = "kernel hung, power on"
-    if facts.keeps_level:
-        text = (f"GPIO lines and relay boards keep their level while the next node drives after {facts.grant_ms:.0f} "
-                "ms: both are on until the hardware watchdog resets the gateway; set RuntimeWatchdogSec, or wire an "
-                "interlock")
-        return FaultRow(fault=fault, covered="no", outage_ms=None, text=text)
-    text = ("the outputs are programs and stand still with the kernel; if it comes back by itself, both run for the "
-            "moment until the gate stops this side; a hardware watchdog excludes that")
-    return FaultRow(fault=fault, covered="partly", outage_ms=facts.power_ms, text=text)
+    text = levels_kept("the next node", f"{facts.grant_ms:.0f} ms") if facts.keeps_level else PROGRAMS_HUNG
+    return hung_row(facts.keeps_level, facts.power_ms, text)
 
 
 def power_lost(facts: SpareFacts) -> FaultRow:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from twinbeat.check_coverage import FaultRow
+from twinbeat.check_coverage import HUNG, PROGRAMS_HUNG, FaultRow, hung_row, levels_kept, planned_row
 from twinbeat.check_third import contact_of
 from twinbeat.config_rules import split_broker
 from twinbeat.config_schema import MqttLink, WitnessVoter
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from twinbeat.config import Config
 
 NAMES = {"arbiter": "arbiter", "witness": "witness", "zookeeper": "ensemble"}
-WATCHDOG = "set RuntimeWatchdogSec"
 
 
 class VoterFacts(NamedTuple):
@@ -103,8 +102,7 @@ def moved(facts: VoterFacts) -> str:
 
 def planned(facts: VoterFacts) -> FaultRow:
     """A handover, or the agent's stop."""
-    text = f"outputs off here, then on there: the release time of {facts.release_ms:.1f} ms and the way of one frame"
-    return FaultRow(fault="planned handover or stop", covered="yes", outage_ms=None, text=text + moved(facts))
+    return planned_row(facts.release_ms, moved(facts))
 
 
 def process_killed(facts: VoterFacts) -> FaultRow:
@@ -130,18 +128,14 @@ def process_frozen(facts: VoterFacts) -> FaultRow:
 
 def kernel_hung(facts: VoterFacts) -> FaultRow:
     """The whole gateway stands still with its power on: the gate stands still too."""
-    fault = "kernel hung, power on"
     gated = f"the arbiter opens its contact {facts.grant_ms:.0f} ms after the last ask and closes the peer's"
     if not facts.bare:
-        return FaultRow(fault=fault, covered="yes", outage_ms=facts.power_ms, text=gated)
+        return FaultRow(fault=HUNG, covered="yes", outage_ms=facts.power_ms, text=gated)
+    bare = PROGRAMS_HUNG
     if facts.bare_keeps:
         remedy = "" if facts.voter != "arbiter" else ', or let the arbiter gate the outputs (type = "arbiter")'
-        bare = (f"GPIO lines and relay boards keep their level while the peer drives after the promises have run out: "
-                f"both are on until the hardware watchdog resets the gateway; {WATCHDOG}, or wire an interlock{remedy}")
-        return FaultRow(fault=fault, covered="no", outage_ms=None, text=by_gate(facts, gated, bare))
-    bare = ("the outputs are programs and stand still with the kernel; if it comes back by itself, both run for the "
-            "moment until the gate stops this side; a hardware watchdog excludes that")
-    return FaultRow(fault=fault, covered="partly", outage_ms=facts.power_ms, text=by_gate(facts, gated, bare))
+        bare = levels_kept("the peer", "the promises have run out") + remedy
+    return hung_row(facts.bare_keeps, facts.power_ms, by_gate(facts, gated, bare))
 
 
 def power_lost(facts: VoterFacts) -> FaultRow:

@@ -26,6 +26,7 @@ from typing import Any
 
 from twinbeat.client_find import find_socket
 from twinbeat.client_line import Line
+from twinbeat.client_retry import Retry
 from twinbeat.client_state import NS_PER_MS, Lease, News, Owner, Row, State, boottime_ns, told
 from twinbeat.errors import AgentNotRunning, ControlError, RefusedError, UsageError
 
@@ -33,7 +34,6 @@ __all__ = ["Client", "Lease", "Owner"]
 
 log = logging.getLogger("twinbeat.client")
 
-RETRY_MIN_S, RETRY_MAX_S = 0.05, 2.0
 ANSWER_LIMIT_S = 3.0
 MINE_LIMIT_S = 0.1
 """The longest that `lease` and `mine` wait for a fresh deadline."""
@@ -72,6 +72,7 @@ class Client:
         self._line: Line | None = None
         self._state: State | None = None
         self._problem: Exception | None = None
+        self._heard_s: float | None = None
         self._asking = False
         self._answers = 0
         self._load: tuple[float, int] | None = None
@@ -233,27 +234,33 @@ class Client:
     # ------------------------------------------------------------ the client's thread
 
     def _run(self) -> None:
-        delay_s = RETRY_MIN_S
+        retry = Retry()
         while not self._closed.is_set():
-            begun_s = time.monotonic()
+            self._heard_s = None
+            problem: Exception | None = None
             try:
                 self._serve()
             except (ControlError, RefusedError) as error:
-                self._problem = error
+                problem = self._problem = error
             except (KeyError, TypeError, ValueError, IndexError) as error:
+                problem = error
                 self._problem = ControlError(
                     f"{self.path}: the agent's words are not understood ({type(error).__name__}: {error}); install the "
                     "same version of twinbeat for the agent and for this application"
                 )
             self._lost()
-            stable = time.monotonic() - begun_s > RETRY_MAX_S
-            delay_s = RETRY_MIN_S if stable else min(2 * delay_s, RETRY_MAX_S)
-            self._closed.wait(delay_s)
+            heard_s = 0.0 if self._heard_s is None else time.monotonic() - self._heard_s
+            self._pause(retry.after(heard_s, problem))
+
+    def _pause(self, delay_s: float) -> None:
+        """Before the next attempt; not after `close`."""
+        self._closed.wait(delay_s)
 
     def _serve(self) -> None:
         """One connection, until its end."""
         with Line(self.path, self.limit_s) as line:
             state = State(line.first({"verb": "watch"}))
+            self._heard_s = time.monotonic()
             with self._changed:
                 again, self._state = self._state is not None, state
                 self._line, self._problem, self._asking = line, None, False
@@ -295,8 +302,9 @@ class Client:
         if line is None or load is None:
             return
         left_s = (load[1] - boottime_ns()) / 1e9
-        if left_s >= LOAD_TTL_MIN_S:
-            line.ask({"verb": "load", "percent": load[0], "ttl_s": left_s, "name": f"pid {os.getpid()}"}, ignored)
+        if left_s > 0:                       # else the agent would keep what was reported before
+            ttl_s = max(left_s, LOAD_TTL_MIN_S)
+            line.ask({"verb": "load", "percent": load[0], "ttl_s": ttl_s, "name": f"pid {os.getpid()}"}, ignored)
 
     def _each(self, news: News, limit_s: float | None) -> Iterator[Owner]:
         try:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from twinbeat.errors import AgentNotRunning, ControlError, RefusedError
+from twinbeat.errors import AccessRefused, AgentNotRunning, ControlError, RefusedError
 
 ANSWER_LIMIT_S = 3.0
 ANSWER_BYTES_MAX = 4 << 20
@@ -82,7 +82,7 @@ def connect(path: Path, limit_s: float) -> socket.socket:
         text = f"{path}: no agent is running for this node; start it with: systemctl start twinbeat (or: twinbeat run)"
         failure: ControlError = AgentNotRunning(text)
     except PermissionError:
-        failure = ControlError(f"{path}: this user may not ask the agent; {group_remedy(path)}")
+        failure = AccessRefused(f"{path}: this user may not ask the agent; {group_remedy(path)}")
     except TimeoutError:
         failure = ControlError(f"{path}: the agent took no connection within {limit_s:g} s; it may be frozen")
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from twinbeat_core.errors import TwinbeatError
 
 __all__ = [
+    "AccessRefused",
     "AgentNotRunning",
     "AlreadyRunning",
     "ConfigError",
@@ -57,6 +58,10 @@ class ControlError(TwinbeatError):
 
 class AgentNotRunning(ControlError):
     """No agent listens on the control socket."""
+
+
+class AccessRefused(ControlError):
+    """This user may not use the control socket."""
 
 
 class RefusedError(TwinbeatError):

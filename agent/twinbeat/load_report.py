@@ -43,7 +43,8 @@ class LoadReport:
     """Merges what applications report with what is measured, the larger counts, and tells the core.
 
     `post(event)` sends an event to the core. Where health checks run they tell it, and ask `said` for the applications'
-    figure; `start` is then not called. Without a meter nothing is told before an application reports.
+    figure; `start` is then not called. Without a meter nothing is told before an application reports; where nothing is
+    known any more the core is told 0.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LoadReport:
         self._clock_ns = clock_ns
         self._said: dict[str, tuple[int, int]] = {}
         self._posted: Health | None = None
+        self._measured: int | None = None
         self._alone = False
         self._beating = False
 
@@ -66,11 +68,15 @@ class LoadReport:
         """The verbs by name."""
         return {"load": self._load}
 
-    def said(self) -> int:
-        """The largest figure that an application reported and that has not expired; 0 without any."""
+    def said(self) -> int | None:
+        """The largest figure that an application reported and that has not expired; None without any."""
         now_ns = self._clock_ns()
         self._said = {name: entry for name, entry in self._said.items() if entry[1] > now_ns}
-        return max((percent for percent, _until_ns in self._said.values()), default=0)
+        return max((percent for percent, _until_ns in self._said.values()), default=None)
+
+    def load(self) -> int | None:
+        """The larger of what was measured last and what is reported, in percent; None: neither is there."""
+        return max((figure for figure in (self._measured, self.said()) if figure is not None), default=None)
 
     def start(self) -> None:
         """Nobody else tells the core: do it."""
@@ -81,26 +87,29 @@ class LoadReport:
     def _begin(self) -> None:
         if not self._beating:
             self._beating = True
-            self._loop.call_every(BEAT_S, lambda: self._tell(self._measured()))
-        self._tell(self._posted_load())
+            self._loop.call_every(BEAT_S, self._beat)
+            self._measure()
+        self._tell()
 
-    def _posted_load(self) -> int:
-        return self._posted.load if self._posted is not None else self._measured()
+    def _beat(self) -> None:
+        self._measure()
+        self._tell()
 
-    def _tell(self, measured: int) -> None:
+    def _tell(self) -> None:
         """Tell the core what has changed, and the same again now and then."""
         now_ns, last = self._clock_ns(), self._posted
-        event = Health(now_ns, True, 100, max(measured, self.said()))
+        event = Health(now_ns, True, 100, self.load() or 0)
         if last is not None and abs(last.load - event.load) < LOAD_STEP and now_ns - last.now_ns < REPEAT_NS:
             return
         if self._post(event):
             self._posted = event
 
-    def _measured(self) -> int:
+    def _measure(self) -> None:
         try:
-            return round((self._meter.sample() if self._meter is not None else None) or 0)
+            percent = self._meter.sample() if self._meter is not None else None
         except (OSError, ValueError):
-            return 0                         # a load that is not known is none
+            percent = None
+        self._measured = None if percent is None else round(percent)
 
     def _load(self, request: dict[str, Any], reply: Reply) -> None:
         percent = number_of(request, "percent", None, 0, 100)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from twinbeat.run_loads import Loads
 from twinbeat.run_units import Unit, Units
 from twinbeat.run_view import driver_of, group_state, path_state
 from twinbeat.run_words import Names
@@ -51,12 +52,13 @@ class Plan:
 
 
 class Assessor:
-    """Looks at one view of the core. `view` is `NodeAgent.core_view()`."""
+    """Looks at one view of the core. `view` is `NodeAgent.core_view()`; `loads` tell what a load of 0 means."""
 
-    def __init__(self, view: View, names: Names, units: Units) -> None:
+    def __init__(self, view: View, names: Names, units: Units, loads: Loads | None = None) -> None:
         self._view = view
         self._names = names
         self._units = units
+        self._loads = loads or Loads()
         self._peers = {names.node_name(peer["node"]): peer for peer in view["peers"]}
 
     def plan(self, unit: Unit, taker: str | None) -> Plan:
@@ -176,7 +178,7 @@ class Assessor:
             "links": {self._names.link_name(path["link"]): path_state(path) for path in peer["paths"]},
             "fit": not peer["flags"] & FrameFlag.FLAG_UNFIT,
             "health": peer["health"],
-            "load": peer["load"],
+            "load": self._loads.of(node, peer["load"], peer["heard"]),
             "in_step": not peer["flags"] & FrameFlag.FLAG_BEHIND,
             "state": state,
             "in_service": state != "OUT",

@@ -49,7 +49,7 @@ class Moves:
 
     def assessor(self) -> Assessor:
         """How things are at this moment."""
-        return Assessor(self._agent.core_view(), self._agent.names, self.units)
+        return Assessor(self._agent.core_view(), self._agent.names, self.units, self._agent.loads)
 
     def limit_s(self, units: Sequence[Unit] = ()) -> float:
         """The longest that handing these over may take until its outcome is told; of none: that any command takes."""

@@ -9,6 +9,7 @@ from typing import Any
 from twinbeat.links.serial import SerialPort
 from twinbeat.run_events import EventLog, VainClaims
 from twinbeat.run_jobs import Jobs
+from twinbeat.run_loads import Loads
 from twinbeat.run_loop import Loop, boottime_ns
 from twinbeat.run_readback import ReadBack
 from twinbeat.run_recordings import Recordings
@@ -65,6 +66,7 @@ class NodeAgent:
         self.readback: ReadBack | None = None
         self.health: HealthLike | None = None
         self.early: EarlyLike | None = None
+        self.loads = Loads()
         self.scored: Callable[[Any], Any] | None = None
         self.events = EventLog(parts.telemetry.event)
         self.verdicts = verdicts_of(self)
@@ -235,7 +237,9 @@ class NodeAgent:
 
     def evidence(self, group: int) -> dict[str, Any]:
         """What links and voters say about a group at this moment, brokers included."""
-        found = evidence(self.core_view(), self.names, group)
+        view = self.core_view()
+        found = evidence(view, self.names, group)
+        found |= {"load": self.loads.own(view), "peers": self.loads.marked(found["peers"], "node")}
         brokers = self.parts.brokers.items()
         found["brokers"] = {self.names.link_name(link): broker.state.connected for link, broker in brokers}
         if self.health is not None:

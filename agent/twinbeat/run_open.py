@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,9 @@ def names_of(cfg: Config) -> Names:
 def open_outputs(cfg: Config) -> OpenedOutputs:
     """Open every output of what this node may drive. Raises OutputError with none left open; none was switched on."""
     opened = OpenedOutputs()
-    try:
+    with ExitStack() as undo:
+        undo.callback(opened.close)
+        undo.callback(opened.drop_descriptors)
         for number, group in enumerate(cfg.groups):
             if not cfg.may_drive(group):
                 continue
@@ -75,10 +78,7 @@ def open_outputs(cfg: Config) -> OpenedOutputs:
                 opened.drivers.append(driver)
                 if isinstance(driver, SlowOutput):
                     opened.slow.setdefault(number, []).append(driver)
-    except BaseException:
-        opened.drop_descriptors()
-        opened.close()
-        raise
+        undo.pop_all()
     return opened
 
 

@@ -48,7 +48,7 @@ class Operation:
         look = moves.assessor()
         return [
             peer | {"maintenance": {"on": look.in_maintenance(peer["name"])}}
-            for peer in peers_status(agent.core_view(), agent.names)
+            for peer in agent.loads.marked(peers_status(agent.core_view(), agent.names), "name")
         ]
 
     def begin(self) -> None:

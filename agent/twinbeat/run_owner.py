@@ -72,6 +72,11 @@ class OwnerDesk:
         """The verbs by name."""
         return {"owner": self._owner, "lease": self._lease, "watch": StreamVerb(self._watch)}
 
+    @property
+    def watching(self) -> int:
+        """How many connections watch."""
+        return len(self._streams)
+
     # ------------------------------------------------------------ questions
 
     def _owner(self, request: dict[str, Any], reply: Reply) -> None:

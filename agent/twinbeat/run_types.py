@@ -116,10 +116,13 @@ class EarlyLike(Protocol):
 class HealthLike(Protocol):
     """The checks of a node (`twinbeat.health.service.HealthService`)."""
 
-    said: Callable[[], int]
+    said: Callable[[], int | None]
 
     def reasons(self) -> list[str]:
         """What makes this node unfit, in words."""
+
+    def load(self) -> int | None:
+        """Percent; None where it is neither measured nor reported."""
 
     def describe(self) -> dict[str, Any]:
         """What status shows."""

@@ -77,7 +77,7 @@ class Verbs:
                 "protocol": {**self._fixed.get("protocol", {}), "spoken": core.get("version")},
                 "fit": core["fit"],
                 "score": core["health"],
-                "load": core["load"],
+                "load": agent.loads.own(core),
                 "health": agent.health.describe() if agent.health else None,
                 "groups": groups_status(core, self._names),
                 "links": links,

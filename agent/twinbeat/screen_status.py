@@ -262,7 +262,7 @@ def link_lines(answer: Answer, width: int, paint: Paint) -> list[str]:
 
 
 def own_lines(answer: Answer, width: int, paint: Paint) -> list[str]:
-    """This node's health and load; a check in a row of its own only where it is not good."""
+    """This node's health, load and applications; a check in a row of its own only where it is not good."""
     health = answer.get("health")
     given: dict[str, Any] = health if isinstance(health, dict) else {}
     score, load = given.get("score", answer.get("score")), given.get("load", answer.get("load"))
@@ -273,6 +273,9 @@ def own_lines(answer: Answer, width: int, paint: Paint) -> list[str]:
     if checks:
         good = sum(check.get("state") == "good" for check in checks)
         text += f", {good} of {len(checks)} checks good"
+    watchers = answer.get("watchers")
+    if isinstance(watchers, int) and watchers > 0:
+        text += f", {watchers} application{'s watch' if watchers > 1 else ' watches'}"
     rows: list[Row] = [
         (
             name_of(check),

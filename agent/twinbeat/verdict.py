@@ -211,7 +211,8 @@ def reason_text(cause: int, evidence: Record) -> str:
     if cause == Cause.CAUSE_UNFIT and evidence.get("unfit"):
         return f"{text} ({'; '.join(evidence['unfit'])})"
     if cause == Cause.CAUSE_LOAD and evidence.get("load") is not None:
-        others = [f"{peer['node']} {peer['load']} %" for peer in evidence.get("peers", []) if "load" in peer]
+        others = [f"{peer['node']} {peer['load']} %" for peer in evidence.get("peers", [])
+                  if peer.get("load") is not None]
         return f"{text} (here {evidence['load']} %, {', '.join(others)})"
     if cause not in (Cause.CAUSE_SILENCE, Cause.CAUSE_ALONE):
         return text

@@ -3,22 +3,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-GOOD = """\
-[pair]
-name = "pump-7"
-key_file = "pair.key"
-outage_budget_ms = 100
+PORTS = {"cross": "/dev/ttyAMA0", "relay": "/dev/ttyAMA1"}
 
-[node.gw-a]
-serial.cross = "/dev/ttyAMA0"
-serial.relay = "/dev/ttyAMA1"
-udp.direct = "10.0.0.1:7400"
 
-[node.gw-b]
-serial.cross = "/dev/ttyAMA0"
-serial.relay = "/dev/ttyAMA1"
-udp.direct = "10.0.0.2:7400"
+def head(name: str, outage_budget_ms: int, nodes: dict[str, tuple[str, ...]], spare: str | None = None) -> str:
+    """What a file begins with: the pair, and each node with these serial ports and an address of its own."""
+    text = f'[pair]\nname = "{name}"\nkey_file = "pair.key"\noutage_budget_ms = {outage_budget_ms}\n\n'
+    for number, (node, ports) in enumerate(nodes.items(), 1):
+        text += f"[node.{node}]\n" + ("spare = true\n" if node == spare else "")
+        text += "".join(f'serial.{port} = "{PORTS[port]}"\n' for port in ports)
+        text += f'udp.direct = "10.0.0.{number}:7400"\n\n'
+    return text
 
+
+GOOD = head("pump-7", 100, {"gw-a": ("cross", "relay"), "gw-b": ("cross", "relay")}) + """\
 [[link]]
 type = "serial"
 port = "cross"

@@ -1,20 +1,9 @@
 """Configuration files of the redundancy modes for tests: shared work, and two nodes with a spare."""
 from __future__ import annotations
 
-HOT_HOT = """\
-[pair]
-name = "hall-3"
-key_file = "pair.key"
-outage_budget_ms = 100
+from config_files import head
 
-[node.gw-a]
-serial.cross = "/dev/ttyAMA0"
-udp.direct = "10.0.0.1:7400"
-
-[node.gw-b]
-serial.cross = "/dev/ttyAMA0"
-udp.direct = "10.0.0.2:7400"
-
+HOT_HOT = head("hall-3", 100, {"gw-a": ("cross",), "gw-b": ("cross",)}) + """\
 [[link]]
 type = "udp"
 address = "direct"
@@ -38,26 +27,9 @@ release_ms = 12
 type = "mock"
 """
 
-SPARE = """\
-[pair]
-name = "line-2"
-key_file = "pair.key"
-outage_budget_ms = 250
-
-[node.gw-a]
-serial.cross = "/dev/ttyAMA0"
-serial.relay = "/dev/ttyAMA1"
-udp.direct = "10.0.0.1:7400"
-
-[node.gw-b]
-serial.cross = "/dev/ttyAMA0"
-udp.direct = "10.0.0.2:7400"
-
-[node.gw-s]
-spare = true
-serial.relay = "/dev/ttyAMA1"
-udp.direct = "10.0.0.3:7400"
-
+SPARE = head(
+    "line-2", 250, {"gw-a": ("cross", "relay"), "gw-b": ("cross",), "gw-s": ("relay",)}, spare="gw-s"
+) + """\
 [[link]]
 type = "udp"
 address = "direct"

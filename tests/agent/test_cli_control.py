@@ -14,7 +14,7 @@ from screen_answers import knew, quiet, sharded, took
 
 from twinbeat.cli_dispatch import dispatch
 from twinbeat.control_client import ControlClient
-from twinbeat.errors import AgentNotRunning, ControlError, RefusedError
+from twinbeat.errors import AccessRefused, AgentNotRunning, ControlError, RefusedError
 from twinbeat.screen_status import status_text
 
 STATUS = quiet()
@@ -179,7 +179,7 @@ def test_socket_that_this_user_may_not_use(tmp_path: Path, monkeypatch: pytest.M
 
     (tmp_path / "s").touch()
     monkeypatch.setattr("twinbeat.control_client.socket.socket", type("S", (socket.socket,), {"connect": refuse}))
-    with pytest.raises(ControlError, match=r"this user may not ask the agent; (use sudo|join its group)") as caught:
+    with pytest.raises(AccessRefused, match=r"this user may not ask the agent; (use sudo|join its group)") as caught:
         ControlClient(tmp_path / "s")
     assert caught.value.exit_code == 6
 

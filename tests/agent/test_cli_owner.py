@@ -127,8 +127,10 @@ def test_the_agent_answers_and_pushes(whole: Rig) -> None:
                       state_report(State.CLAIMING, State.ACTIVE, Cause.CAUSE_MAJORITY))
         whole.in_loop(whole.agent.notified)
         assert whole.ask("owner", key="any")["cause"] == "DEATH_NOTICE", "why it claimed, not how it was granted"
+        assert whole.ask("status")["watchers"] == 0
         with Client(whole.socket_path) as client:
             client.wait_ready(10)
+            assert whole.ask("status")["watchers"] == 1
             changes = client.changes(10)
             whole.rt.core = active(17, 9000.0)
             whole.in_loop(whole.agent.look)

@@ -1,102 +1,45 @@
 """The control socket: what it answers, what it refuses, and that no client can hold the agent up."""
 from __future__ import annotations
 
-import json
 import os
-import socket
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from control_rig import Caller, Service
 
-from twinbeat.control import (
-    CLIENTS_MAX,
-    LINE_BYTES_MAX,
-    ControlServer,
-    ControlSocketError,
-    Reply,
-    group_number,
-    listen,
-)
+from twinbeat.control import CLIENTS_MAX, LINE_BYTES_MAX, ControlSocketError, Reply, group_number, listen
 from twinbeat.errors import ConfigError, RefusedError
-from twinbeat.run_loop import Loop
-
-WAIT_S = 10.0
 
 
-class Service:
-    """A server in a loop of its own, with a few verbs."""
+class Verbs(Service):
+    """A few verbs, and the answers that are still owed."""
 
     def __init__(self, folder: Path) -> None:
-        self.loop = Loop()
-        self.path = folder / "c.sock"
         self.later: list[Reply] = []
-        self.server = ControlServer(self.loop, self.path, {
-            "echo": lambda request, reply: reply({"ok": True, "said": request.get("say")}),
+        super().__init__(folder, {
             "later": lambda _request, reply: self.later.append(reply),
             "no": self._no,
             "broken": lambda _request, _reply: 1 / 0,  # type: ignore[arg-type, return-value]
             "big": lambda _request, reply: reply({"ok": True, "text": "x" * 300_000}),
         })
-        self.thread = threading.Thread(target=self.loop.run, daemon=True)
-        self.thread.start()
 
     @staticmethod
     def _no(_request: dict[str, Any], _reply: Reply) -> None:
         raise RefusedError("the answer is no", 1)
 
-    def in_loop(self, call: Any) -> Any:
-        """Run something in the loop's thread and return its result."""
-        done, found = threading.Event(), []
-        self.loop.call_threadsafe(lambda: (found.append(call()), done.set()))
-        assert done.wait(WAIT_S)
-        return found[0]
-
-    def end(self) -> None:
-        self.in_loop(self.server.close)
-        self.loop.call_threadsafe(self.loop.stop)
-        self.thread.join(WAIT_S)
-        self.loop.close()
-
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path)
+def service(tmp_path: Path) -> Iterator[Verbs]:
+    service = Verbs(tmp_path)
     yield service
     service.end()
 
 
-class Caller:
-    """A client that writes raw bytes and reads lines."""
-
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(WAIT_S)
-        self.socket.connect(str(path))
-        self.file = self.socket.makefile("rb")
-
-    def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
-
-    def line(self) -> dict[str, Any]:
-        answer = json.loads(self.file.readline())
-        assert isinstance(answer, dict)
-        return answer
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        self.send(json.dumps(request).encode() + b"\n")
-        return self.line()
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
-
-
 @pytest.fixture
-def caller(service: Service) -> Iterator[Caller]:
+def caller(service: Verbs) -> Iterator[Caller]:
     caller = Caller(service.path)
     yield caller
     caller.close()
@@ -107,7 +50,7 @@ def test_a_question_has_an_answer(caller: Caller) -> None:
     assert caller.ask(verb="echo", say=[1]) == {"ok": True, "said": [1]}
 
 
-def test_the_socket_is_for_its_group_only(service: Service) -> None:
+def test_the_socket_is_for_its_group_only(service: Verbs) -> None:
     assert stat.S_IMODE(service.path.stat().st_mode) == 0o660
     assert stat.S_ISSOCK(service.path.stat().st_mode)
 
@@ -142,7 +85,7 @@ def test_a_fault_in_a_verb_is_answered_and_the_agent_lives(caller: Caller) -> No
     assert caller.ask(verb="echo")["ok"]
 
 
-def test_answers_come_in_order_and_one_at_a_time(service: Service, caller: Caller) -> None:
+def test_answers_come_in_order_and_one_at_a_time(service: Verbs, caller: Caller) -> None:
     caller.send(b'{"verb":"later"}\n{"verb":"echo","say":2}\n')
     other = Caller(service.path)
     assert other.ask(verb="echo", say=3)["said"] == 3
@@ -170,7 +113,7 @@ def test_a_line_without_end_is_cut_off(caller: Caller) -> None:
     assert caller.file.readline() == b""
 
 
-def test_a_client_that_leaves_before_its_answer_harms_nobody(service: Service, caller: Caller) -> None:
+def test_a_client_that_leaves_before_its_answer_harms_nobody(service: Verbs, caller: Caller) -> None:
     gone = Caller(service.path)
     gone.send(b'{"verb":"later"}\n')
     assert caller.ask(verb="echo")["ok"]
@@ -180,7 +123,7 @@ def test_a_client_that_leaves_before_its_answer_harms_nobody(service: Service, c
     assert caller.ask(verb="echo")["ok"]
 
 
-def test_a_client_that_does_not_read_costs_one_answer_and_is_shown_out(service: Service, caller: Caller) -> None:
+def test_a_client_that_does_not_read_costs_one_answer_and_is_shown_out(service: Verbs, caller: Caller) -> None:
     slow, deaf = Caller(service.path), Caller(service.path)
     for one in (slow, deaf):
         one.send(b'{"verb":"big"}\n' * 20)
@@ -194,7 +137,7 @@ def test_a_client_that_does_not_read_costs_one_answer_and_is_shown_out(service: 
         one.close()
 
 
-def test_too_many_clients_are_told_so(service: Service) -> None:
+def test_too_many_clients_are_told_so(service: Verbs) -> None:
     callers = [Caller(service.path) for _ in range(CLIENTS_MAX)]
     assert all(one.ask(verb="echo")["ok"] for one in callers)
     extra = Caller(service.path)
@@ -207,7 +150,7 @@ def test_too_many_clients_are_told_so(service: Service) -> None:
         one.close()
 
 
-def test_the_silent_are_shown_out_but_not_the_waiting(service: Service) -> None:
+def test_the_silent_are_shown_out_but_not_the_waiting(service: Verbs) -> None:
     silent, waiting = Caller(service.path), Caller(service.path)
     assert silent.ask(verb="echo")["ok"]
     waiting.send(b'{"verb":"later"}\n{"verb":"echo","say":1}\n')

@@ -1,113 +1,73 @@
 """Pushed lines at the control socket: they come in order, and nobody who does not read makes the agent grow."""
 from __future__ import annotations
 
-import json
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from control_rig import WAIT_S, Caller, Service
 
-from twinbeat.control import PUSH_BYTES_MAX, ControlServer, Reply, Stream, StreamVerb
-from twinbeat.run_loop import Loop
-
-WAIT_S = 10.0
+from twinbeat.control import PUSH_BYTES_MAX, Reply, Stream, StreamVerb
 
 
-class Service:
+class Pushing(Service):
     """A server that keeps the streams which its clients open."""
 
     def __init__(self, folder: Path) -> None:
-        self.loop = Loop()
-        self.path = folder / "c.sock"
         self.streams: list[Stream] = []
         self.left = threading.Semaphore(0)
-        self.server = ControlServer(self.loop, self.path, {
-            "watch": StreamVerb(self._watch),
-            "echo": lambda request, reply: reply({"ok": True, "said": request.get("say")}),
-        })
-        self.thread = threading.Thread(target=self.loop.run, daemon=True)
-        self.thread.start()
+        super().__init__(folder, {"watch": StreamVerb(self._watch)})
 
     def _watch(self, _request: dict[str, Any], reply: Reply, stream: Stream) -> None:
         reply({"ok": True})
         self.streams.append(stream)
         stream.keep(self.left.release)
 
-    def in_loop(self, call: Any) -> Any:
-        done, found = threading.Event(), []
-        self.loop.call_threadsafe(lambda: (found.append(call()), done.set()))
-        assert done.wait(WAIT_S)
-        return found[0]
-
     def push(self, **line: Any) -> bool:
         return bool(self.in_loop(lambda: [stream.push(line) for stream in list(self.streams)][-1]))
 
-    def end(self) -> None:
-        self.in_loop(self.server.close)
-        self.loop.call_threadsafe(self.loop.stop)
-        self.thread.join(WAIT_S)
-        self.loop.close()
-
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path)
+def service(tmp_path: Path) -> Iterator[Pushing]:
+    service = Pushing(tmp_path)
     yield service
     service.end()
 
 
-class Caller:
+def watcher(service: Pushing) -> Caller:
     """A connection that watches."""
-
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(WAIT_S)
-        self.socket.connect(str(path))
-        self.file = self.socket.makefile("rb")
-        self.send(verb="watch")
-        assert self.line() == {"ok": True}
-
-    def send(self, **request: Any) -> None:
-        self.socket.sendall(json.dumps(request).encode() + b"\n")
-
-    def line(self) -> dict[str, Any]:
-        answer = json.loads(self.file.readline())
-        assert isinstance(answer, dict)
-        return answer
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
+    caller = Caller(service.path)
+    assert caller.ask(verb="watch") == {"ok": True}
+    return caller
 
 
 @pytest.fixture
-def caller(service: Service) -> Iterator[Caller]:
-    caller = Caller(service.path)
+def caller(service: Pushing) -> Iterator[Caller]:
+    caller = watcher(service)
     yield caller
     caller.close()
 
 
-def test_lines_are_pushed_and_questions_still_answered(service: Service, caller: Caller) -> None:
+def test_lines_are_pushed_and_questions_still_answered(service: Pushing, caller: Caller) -> None:
     assert service.push(number=1)
-    caller.send(verb="echo", say="hello")
+    caller.request(verb="echo", say="hello")
     assert caller.line() == {"number": 1}
     assert caller.line() == {"ok": True, "said": "hello"}
     assert service.push(number=2)
     assert caller.line() == {"number": 2}
 
 
-def test_a_silent_watcher_is_not_shown_out(service: Service, caller: Caller) -> None:
+def test_a_silent_watcher_is_not_shown_out(service: Pushing, caller: Caller) -> None:
     service.server.idle_limit_s = -1.0
     service.in_loop(service.server.sweep)
     assert service.push(number=1)
     assert caller.line() == {"number": 1}
 
 
-def test_a_watcher_that_does_not_read_is_shown_out_and_counted(service: Service, caller: Caller) -> None:
-    other = Caller(service.path)
+def test_a_watcher_that_does_not_read_is_shown_out_and_counted(service: Pushing, caller: Caller) -> None:
+    other = watcher(service)
     text = "x" * 10_000
     pushes = next(count for count in range(1000) if not service.in_loop(lambda: service.streams[0].push({"t": text})))
     assert pushes < 100
@@ -119,7 +79,7 @@ def test_a_watcher_that_does_not_read_is_shown_out_and_counted(service: Service,
     other.close()
 
 
-def test_one_that_stopped_reading_in_the_middle_is_swept_out(service: Service, caller: Caller) -> None:
+def test_one_that_stopped_reading_in_the_middle_is_swept_out(service: Pushing, caller: Caller) -> None:
     size = PUSH_BYTES_MAX // 2
 
     def fill() -> bool:
@@ -134,9 +94,8 @@ def test_one_that_stopped_reading_in_the_middle_is_swept_out(service: Service, c
     assert service.server.deaf_clients == 1
 
 
-def test_a_watcher_that_leaves_is_noticed(service: Service) -> None:
-    caller = Caller(service.path)
-    caller.close()
+def test_a_watcher_that_leaves_is_noticed(service: Pushing) -> None:
+    watcher(service).close()
     assert service.left.acquire(timeout=WAIT_S)
     assert service.server.deaf_clients == 0
     assert not service.in_loop(lambda: service.streams[0].push({"number": 1}))

@@ -71,10 +71,14 @@ def test_the_load_is_told_when_it_moves() -> None:
     rig = HealthRig((table(), TestProbe()))
     rig.cpu.percent = 50.4
     rig.loop.advance(1)
-    assert rig.last == (True, 100, 50)
+    assert (rig.last, rig.service.load()) == ((True, 100, 50), 50)
     rig.cpu.percent = None
     rig.loop.advance(1)
-    assert rig.last == (True, 100, 0)
+    assert (rig.last, rig.service.load()) == ((True, 100, 0), None)
+    assert rig.service.describe()["load"] is None
+    rig.service.said = lambda: 20
+    rig.loop.advance(1)
+    assert (rig.last, rig.service.load()) == ((True, 100, 20), 20)
 
 
 def test_a_full_ring_loses_nothing() -> None:

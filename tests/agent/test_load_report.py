@@ -112,18 +112,20 @@ def test_a_load_that_cannot_be_measured_is_none(rig: Rig, meter: Meter) -> None:
     for percent in (None, -1.0):
         meter.percent = percent
         rig.loop.advance(4)
-        assert rig.loads[-1] == 0
+        assert (rig.loads[-1], rig.load.load()) == (0, None)
+    rig.say(percent=30)
+    assert rig.load.load() == 30
 
 
 def test_without_a_meter_only_a_report_makes_it_speak() -> None:
     rig = Rig(None)
     rig.load.start()
     rig.loop.advance(10)
-    assert rig.posted == []
+    assert (rig.posted, rig.load.load()) == ([], None)
     rig.say(percent=30)
-    assert rig.loads == [30]
+    assert (rig.loads, rig.load.load()) == ([30], 30)
     rig.loop.advance(11)
-    assert rig.loads[-1] == 0
+    assert (rig.loads[-1], rig.load.load()) == (0, None)
 
 
 def test_where_checks_run_they_tell_the_core() -> None:
@@ -151,7 +153,7 @@ def test_where_checks_run_they_tell_the_core() -> None:
 def test_wrong_reports(rig: Rig, request_: dict[str, Any], text: str) -> None:
     with pytest.raises(RequestError, match=text):
         rig.say(**request_)
-    assert rig.load.said() == 0
+    assert rig.load.said() is None
 
 
 # ------------------------------------------------------------ the machine

@@ -221,7 +221,9 @@ def test_no_watcher_costs_nothing(rig: DeskRig) -> None:
 def test_watchers_are_bounded(rig: DeskRig) -> None:
     streams = [rig.watch()[0] for _ in range(WATCHERS_MAX)]
     assert rig.watch()[1]["error"] == "8 applications are watching already; close one of them"
+    assert rig.desk.watching == WATCHERS_MAX
     streams[0].leave()
+    assert rig.desk.watching == WATCHERS_MAX - 1
     assert rig.watch()[1]["ok"]
     with pytest.raises(RequestError, match="watching already"):
         rig.desk.table()["watch"].serve({}, lambda answer: None, streams[1])  # type: ignore[attr-defined]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from config_files import write
@@ -107,3 +109,26 @@ def test_the_hooks_of_every_shard_are_its_own(tmp_path: Path) -> None:
     assert [hook.spec.start[2] for hook in (outputs.slow[shard][0] for shard in range(8))] == list("01234567")
     outputs.drop_descriptors()
     outputs.close()
+
+
+def test_where_one_output_cannot_be_opened_none_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors and drivers of those before it are closed, whatever the fault is."""
+    given: list[int] = []
+    closed: list[int] = []
+
+    def build(_spec: Any, place: Any) -> Any:
+        def open_it() -> Any:
+            if len(given) == 3:
+                raise KeyboardInterrupt
+            given.append(os.open(os.devnull, os.O_RDWR))
+            return SimpleNamespace(fd=given[-1])
+
+        return SimpleNamespace(open=open_it, close=lambda: closed.append(place.group))
+
+    monkeypatch.setattr(run_open, "build_output", build)
+    with pytest.raises(KeyboardInterrupt):
+        open_outputs(load_config(write(tmp_path, HOT_HOT), "gw-a"))
+    assert closed == [0, 0, 1]
+    for fd in given:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)

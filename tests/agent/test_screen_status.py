@@ -33,6 +33,15 @@ def test_a_good_day_is_one_short_screen() -> None:
     assert status_text(quiet()) == GOOD_DAY
 
 
+def test_applications_are_counted_where_there_are_any() -> None:
+    assert status_text(quiet(watchers=0)) == GOOD_DAY
+    assert status_text(quiet(watchers=1)) == GOOD_DAY + ", 1 application watches"
+    assert status_text(quiet(watchers=2)) == GOOD_DAY + ", 2 applications watch"
+    nothing = quiet(load=None)
+    nothing["peers"][0]["load"] = None
+    assert status_text(nothing) == GOOD_DAY.replace("load 12 %", "load -").replace("100     7 %   ", "100     -     ")
+
+
 BAD_DAY = """\
 node gw-a of pair pump-7 (version 0.1.0, up 2 h 2 min, start no. 4)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,38 @@ def test_every_run_is_a_valid_demo_command() -> None:
             options = parse(run.words(quick))
             assert options.trials == run.trials[quick]
     assert {need for row in ROWS for need in row.needs} <= set(NAMES)
+
+
+@pytest.fixture
+def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A demo that does not end by itself, and where its process id will stand."""
+    program, pid_file = tmp_path / "demo", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid_file}.x; mv {pid_file}.x {pid_file}; echo; exec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return pid_file
+
+
+def test_a_demo_that_does_not_end_is_ended(endless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "START_LIMIT_S", 0.5)
+    assert command._demo([], 0, 0.0) == "no end within 0.5 s"
+    assert not endless.exists() or not Path(f"/proc/{int(endless.read_text())}").exists()
+
+
+def test_a_benchmark_that_is_interrupted_ends_its_demo(endless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = subprocess.Popen.communicate
+
+    def interrupted(process: subprocess.Popen[str], *words: Any, timeout: float | None = None) -> tuple[str, str]:
+        if timeout is None:
+            return whole(process, *words)
+        assert process.stdout is not None
+        process.stdout.readline()            # it runs
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command._demo([], 0, 0.0)
+    assert not Path(f"/proc/{int(endless.read_text())}").exists()
 
 
 def test_sets_of_rows_are_made_of_runs() -> None:

@@ -82,3 +82,4 @@ def test_changelog_knows_the_version() -> None:
     assert version is not None
     headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings[0] in {"Unreleased", version[1]}
+    assert version[1] not in headings[1:], "what is being made is no version that was released"

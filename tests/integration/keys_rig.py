@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from twinbeat.demo.agents import NODES, PAIR, Agent, write_key
+from twinbeat.demo.setup import SetUp
 
 POLLER = Path(__file__).parents[2] / "docs" / "examples" / "poller.py"
 DEVICES = 24
@@ -55,7 +56,7 @@ class Item(NamedTuple):
     end_ns: int
 
 
-class KeysRig:
+class KeysRig(SetUp):
     """A context manager. Everything that it started is ended, however the block is left."""
 
     def __init__(self, folder: Path) -> None:
@@ -63,17 +64,6 @@ class KeysRig:
         self.agents: dict[str, Agent] = {}
         self.pollers: dict[str, subprocess.Popen[bytes]] = {}
         self.plant: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> KeysRig:
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _start(self) -> None:
         write_key(self.folder / "pair.key")
@@ -147,6 +137,10 @@ class KeysRig:
         unit = f"lines.{shard}"
         wait_for(lambda: bool(self.ask(giver, "handover", group=unit, node=wanted).get("ok")), f"{unit} to {wanted}")
         wait_for(lambda: self.owners(giver)[shard] == wanted, f"{giver} sees {unit} at {wanted}")
+
+    def watched(self, node: str) -> bool:
+        """Whether an application is connected to the node's agent: before, a shard that it gets waits for one."""
+        return bool(self.ask(node, "status")["watchers"])
 
     def handled(self, nodes: set[str], after_ns: int) -> bool:
         """Whether these nodes, all of them and no other, polled every device since a moment."""

@@ -65,6 +65,7 @@ def test_an_agent_is_killed_and_comes_back(tmp_path: Path) -> None:
         rig.agents["gw-a"].start()
         rig.agents["gw-a"].wait_ready()
         wait_for(lambda: rig.owners("gw-a") == ["gw-b"] * 8, "gw-a sees who has all")
+        wait_for(lambda: rig.watched("gw-a"), "gw-a's application is back")
         shard = homes.index("gw-a")
         rig.hand_over(shard, "gw-a")
         handed_ns = now_ns()

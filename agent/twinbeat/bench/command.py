@@ -133,13 +133,11 @@ def _demo(options: list[str], trials: int, seconds: float) -> dict[str, Any] | s
         try:
             out, err = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            process.terminate()    # it cleans up and ends
-            process.communicate()
             return f"no end within {limit_s} s"
-        except BaseException:
-            process.terminate()
-            process.communicate()
-            raise
+        finally:
+            if process.poll() is None:
+                process.terminate()    # it cleans up and ends
+                process.communicate()
     try:
         answer = json.loads(out)
     except ValueError:

@@ -54,6 +54,7 @@ class Entry:
 class HealthBoard:
     """The checks of one node.
 
+    `load` is in percent, None where it is not known: the core is told 0 then.
     `post(event)` sends an event to the core and says whether it was taken; `tell(code, text, level)` notes an event
     for people. The score is 100 less the points of what fails; a check with effect "unfit" takes all of them. At 0
     the node is not fit to drive.
@@ -61,7 +62,7 @@ class HealthBoard:
 
     def __init__(self, checks: Sequence[CheckTable], post: Callable[[Health], bool], tell: Tell, now_ns: int) -> None:
         self.entries = [Entry(check, number, now_ns) for number, check in enumerate(checks)]
-        self.load = 0
+        self.load: int | None = None
         self._post = post
         self._tell = tell
         self._posted: Health | None = None
@@ -99,7 +100,7 @@ class HealthBoard:
 
     def publish(self, now_ns: int) -> None:
         """Tell the core what has changed, and the same again now and then."""
-        last, event = self._posted, Health(now_ns, self.fit, self.score, self.load)
+        last, event = self._posted, Health(now_ns, self.fit, self.score, self.load or 0)
         if last is not None and (last.fit, last.score) == (event.fit, event.score):
             if abs(last.load - event.load) < LOAD_STEP and now_ns - last.now_ns < REPEAT_NS:
                 return

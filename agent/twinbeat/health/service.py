@@ -58,7 +58,7 @@ class HealthService:
         self._probes = list(probes)
         self._loop = loop
         self._clock_ns = clock_ns
-        self.said: Callable[[], int] = lambda: 0
+        self.said: Callable[[], int | None] = lambda: None
         self._cpu = cpu or CpuTimes()
         self._armed_ns = 0
         self._closed = False
@@ -89,6 +89,10 @@ class HealthService:
         """What makes this node unfit, in words."""
         return self.board.reasons()
 
+    def load(self) -> int | None:
+        """The larger of what is measured and what is reported, in percent; None: neither is there."""
+        return self.board.load
+
     def describe(self) -> dict[str, Any]:
         """What status shows under `health`."""
         hung = sum(entry.state.hung for entry in self.board.entries)
@@ -107,8 +111,10 @@ class HealthService:
         try:
             load = self._cpu.sample()
         except (OSError, ValueError):
-            load = None                      # no such count here: a load that is not known is none
-        self.board.load = max(round(load or 0), self.said())
+            load = None                      # no such count here
+        said = self.said()
+        figures = [round(figure) for figure in (load, said) if figure is not None]
+        self.board.load = max(figures, default=None)
         self.board.publish(self._clock_ns())
 
     def _look(self, entry: Entry, probe: Probe, now_ns: int) -> None:
