@@ -42,7 +42,7 @@ demo:
 test:
 	@.ci/system-packages build test
 	$(SUB) ready
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 check:
 	@.ci/system-packages build

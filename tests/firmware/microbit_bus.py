@@ -63,6 +63,10 @@ run()
 """
 
 
+HEARD_BYTES = 600
+"""So much of what came last is told when no answer comes: a traceback of the firmware fits."""
+
+
 class Gateway:
     """One gateway: asks until it is answered, repeats what is UNPROVEN, as the agent's client does."""
 
@@ -71,6 +75,7 @@ class Gateway:
         self.session = Session(node, pair, 100 + node, None, grant_ms)
         self.reader = frames.Reader()
         self.stamp = 1000
+        self.heard = b""
 
     def exchange(self, body: bytes, limit_s: float = TRY_S) -> Votes | Told | None:
         """The answer to this body, or None when none came."""
@@ -79,7 +84,9 @@ class Gateway:
         until = time.monotonic() + limit_s
         while (left := until - time.monotonic()) > 0:
             self.board.wait_for(lambda: self.board.line, left)
-            for answer in self.reader.feed(self.board.take()):
+            said = self.board.take()
+            self.heard = (self.heard + said)[-HEARD_BYTES:]
+            for answer in self.reader.feed(said):
                 heard = self.session.receive(answer)
                 if heard is not None:
                     return heard
@@ -96,7 +103,7 @@ class Gateway:
             answer = self.exchange(self.session.query(self.next_stamp()))
             if isinstance(answer, Told):
                 return answer
-        raise TimeoutError("the board does not answer")
+        raise TimeoutError(f"the board does not answer; it said last: {self.heard!r}")
 
     def ask(self, epoch: int, limit_s: float = LIMIT_S) -> Votes:
         """The answer for group 0."""
@@ -108,7 +115,7 @@ class Gateway:
                 answer = self.exchange(again)
             if isinstance(answer, Votes):
                 return answer
-        raise TimeoutError("the board does not answer an ask")
+        raise TimeoutError(f"the board does not answer an ask; it said last: {self.heard!r}")
 
     def claim(self, epoch: int, limit_s: float = LIMIT_S) -> Votes:
         """Ask until it is promised."""

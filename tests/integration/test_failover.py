@@ -117,8 +117,8 @@ def test_a_pair_cut_in_two_drives_on_and_is_one_again_after_healing(tmp_path: Pa
 
 
 def test_what_an_agent_uses_is_reported(tmp_path: Path) -> None:
-    report = demo(tmp_path, "--fault", "none", "--seconds", "3")
-    assert (report["role_changes"], report["dropouts"]) == (0, 0)
+    report = demo(tmp_path, "--fault", "none", "--seconds", "2")
+    assert report["role_changes"] == 0
     for use in report["agents"].values():
         assert 0 < use["cpu_percent"] < 100
         assert 5 < use["rss_mib"] < 200
