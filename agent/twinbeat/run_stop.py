@@ -5,7 +5,7 @@ import logging
 
 from twinbeat.run_loop import boottime_ns
 from twinbeat.run_node import NodeAgent
-from twinbeat.run_view import OWNING, driver_of, peer_alive
+from twinbeat.run_view import OWNING, driver_of, peer_stays
 from twinbeat_core.events import Command
 from twinbeat_core.model import CommandCode
 
@@ -69,7 +69,7 @@ class PlannedStop:
         if boottime_ns() >= self._end_ns:
             for group in sorted({*still, *orphans}):
                 log.warning("planned stop: %s is driven by nobody", agent.names.group_name(group))
-        elif still or (orphans and peer_alive(view)):
+        elif still or (orphans and peer_stays(view)):
             return False
         settle_s = agent.parts.voter.settle_s if agent.parts.voter and self._driven else 0.0
         agent.parts.loop.call_later(LINGER_S + settle_s, agent.parts.loop.stop)

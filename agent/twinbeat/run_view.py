@@ -40,9 +40,10 @@ def drivers_of(view: View, names: Names, group: int) -> list[str]:
     return own + [names.node_name(peer["node"]) for peer in fresh if peer["rows"][group]["state"] == "ACTIVE"]
 
 
-def peer_alive(view: View) -> bool:
-    """Whether some other node is heard and could take over."""
-    return any(peer["known"] and not peer["dead"] and not peer["silent"] for peer in view["peers"])
+def peer_stays(view: View) -> bool:
+    """Whether some other node is heard and could take over: one that stops as well will not."""
+    living = [peer for peer in view["peers"] if peer["known"] and not peer["dead"] and not peer["silent"]]
+    return any(not peer["flags"] & FrameFlag.FLAG_STOPPING for peer in living)
 
 
 def link_up(view: View, link: int) -> bool:

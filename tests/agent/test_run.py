@@ -22,7 +22,7 @@ from test_mqtt import Observer
 from twinbeat.errors import AlreadyRunning, DeviceError
 from twinbeat.run_loop import boottime_ns
 from twinbeat_core.events import Command, Persisted
-from twinbeat_core.model import Cause, CommandCode, OutputCode, State
+from twinbeat_core.model import Cause, CommandCode, FrameFlag, OutputCode, State
 from twinbeat_rt.messages import DriveChanged, OutputChanged, PersistCeiling, RecordingDue, SendFrame, Warned
 
 S, C = State, Cause
@@ -177,10 +177,11 @@ def test_planned_stop_waits_until_the_peer_drives(rig: Rig) -> None:
     assert rig.rt.calls[-1] == "stop"
 
 
-def test_planned_stop_without_a_peer_does_not_wait(rig: Rig) -> None:
+@pytest.mark.parametrize("peer", [{"silent": True}, {"flags": FrameFlag.FLAG_STOPPING}], ids=["silent", "stops too"])
+def test_planned_stop_without_a_peer_does_not_wait(rig: Rig, peer: dict[str, Any]) -> None:
     def scenario() -> None:
-        rig.rt.core = core_view("ACTIVE", epoch=9, peers=[peer_view(1, silent=True)])
-        rig.rt.act = reaches(rig.rt, "OUT", peers=[peer_view(1, silent=True)])
+        rig.rt.core = core_view("ACTIVE", epoch=9, peers=[peer_view(1, **peer)])
+        rig.rt.act = reaches(rig.rt, "OUT", peers=[peer_view(1, **peer)])
 
     begun_ns = boottime_ns()
     assert rig.run(scenario) == 0

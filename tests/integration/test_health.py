@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_input_rig import CONFIG, LIMIT_S, Agent, Bench, quiet_environment
+from bad_input_rig import CONFIG, LIMIT_S, Agent, Bench, changed, quiet_environment
 
 pytestmark = pytest.mark.integration
 
 MAX_AGE_S = 1.0
 WRITE_S = 0.1
-SETTLE_MS = 2500.0
+SETTLE_MS = 1500.0
+UNHURRIED = changed(CONFIG, ("period_ms = 10", "period_ms = 50"))
+"""Health moves roles here and nothing else: this machine may stall for tens of milliseconds."""
 CHECK = """
 [[check]]
 name = "output-of-{node}"
@@ -63,7 +65,7 @@ class Pair:
         self.apps = {node: Application(folder / f"{node}.out") for node in ("gw-a", "gw-b")}
 
     def begin(self) -> tuple[str, str]:
-        text = CONFIG + "".join(CHECK.format(node=node, path=app.path) for node, app in self.apps.items())
+        text = UNHURRIED + "".join(CHECK.format(node=node, path=app.path) for node, app in self.apps.items())
         self.bench.wired = True
         config = self.bench.config(text=text)
         self.agents = {node: self.bench.agent(config, node) for node in self.apps}

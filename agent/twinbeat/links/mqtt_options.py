@@ -152,7 +152,7 @@ def explain_certificate(error: ssl.SSLCertVerificationError) -> str:
         return "its certificate has expired; renew it, or set the clock of this gateway"
     if "mismatch" in text or "doesn't match" in text or "not valid for" in text:
         return f"its certificate is for another name ({text}); use the name in the certificate as host"
-    return f"its certificate is not trusted ({text}); name the certificate authority's file as `ca`"
+    return f"its certificate is not trusted ({text}); name the certificate authority's file as `ca` (--ca)"
 
 
 def explain_refusal(value: int, name: str) -> str:
