@@ -22,10 +22,12 @@ fails when the campaign and the model check let one pass, or find anything in th
   in the changed copy with `twinbeat sim --campaign 1 --world WORLD --profile PROFILE --seed SEED`. Worlds and profiles
   take turns, beginning with seed {seed}; at most {runs} runs.
 - **model check**: with how few faults `twinbeat prove` has a counterexample, which rule it breaks and in which world.
-  One fault is tried for every mutant, from even beating and from the cold start; two where the campaign found nothing.
+  One fault is tried for every mutant, from even beating and from the cold start; two, in the
+  worlds of one group, where the campaign found nothing.
 - **scenarios**: how many of the golden scenarios come out otherwise than written. They are no part of the claim.
 
-The unchanged source passes {runs} campaign runs, the model check with two faults and all scenarios.
+The unchanged source passes {runs} campaign runs, the model check (with two faults in the worlds of one group) and all
+scenarios.
 
 | mutant | rule | what the core then does | campaign | model check | scenarios |
 |---|---|---|---|---|---|
