@@ -33,5 +33,4 @@ class Loads:
 
 def measuring_nodes(cfg: Config) -> frozenset[str]:
     """The nodes that measure their load by this file: with [balance], and where checks run."""
-    balanced = getattr(cfg, "balance", None) is not None
-    return frozenset(node for node in cfg.node_names if balanced or cfg.checks_of(node))
+    return frozenset(node for node in cfg.node_names if cfg.balance is not None or cfg.checks_of(node))

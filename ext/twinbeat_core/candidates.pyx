@@ -187,14 +187,15 @@ cdef int64_t claim_wait(const core_t* core, int g) noexcept nogil:
     cdef int64_t ranks = 0
     cdef int64_t wait = 0
     cdef int64_t start = core.st.group[g].free_since_ns
+    cdef int64_t barred = barred_until(core) - start
     cdef int i
     for i in range(core.cfg.node_count):
         if i == core.cfg.self_node:
             continue
         if candidate(core, g, i) and goes_before(core, g, i):
             ranks += 1
-    if barred_until(core) - start > wait:
-        wait = barred_until(core) - start
+    if barred > wait:
+        wait = barred
     if not core.st.fit or core.st.behind:
         ranks += UNFIT_RANKS
     if ranks * core.cfg.stagger_ns > wait:

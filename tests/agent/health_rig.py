@@ -5,10 +5,13 @@ import heapq
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 from run_fakes import WAIT_S
+from run_rig import Rig
 
 from twinbeat.config_check import CpuCheck
 from twinbeat.health.load import CpuTimes
@@ -111,6 +114,14 @@ class NoLoad(CpuTimes):
 
     def sample(self) -> float | None:
         return self.percent
+
+
+def idle_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """An agent on a machine without load, for a fixture."""
+    monkeypatch.setattr("twinbeat.health.service.CpuTimes", NoLoad)
+    rig = Rig(tmp_path)
+    yield rig
+    rig.gate.end()
 
 
 def table(name: str = "app", **keys: Any) -> CpuCheck:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from broker_fixture import running_broker
-from health_rig import NoLoad
+from health_rig import idle_rig
 from run_fakes import WAIT_S, core_view, peer_view, state_report
 from run_rig import Rig
 from test_mqtt import Side
@@ -31,10 +31,7 @@ FAST = "every_ms = 100\nrise = 1\nfall = 2\n"
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    monkeypatch.setattr("twinbeat.health.service.CpuTimes", NoLoad)
-    rig = Rig(tmp_path)
-    yield rig
-    rig.gate.end()
+    yield from idle_rig(tmp_path, monkeypatch)
 
 
 def told(rig: Rig) -> list[tuple[bool, int]]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from health_rig import NoLoad
+from health_rig import idle_rig
 from run_fakes import core_view, peer_view
 from run_rig import Rig
 
@@ -38,10 +38,7 @@ def test_who_measures_by_the_file(balance: object, checked: tuple[str, ...], mea
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    monkeypatch.setattr("twinbeat.health.service.CpuTimes", NoLoad)
-    rig = Rig(tmp_path)
-    yield rig
-    rig.gate.end()
+    yield from idle_rig(tmp_path, monkeypatch)
 
 
 def shown(rig: Rig) -> tuple[Any, Any, Any, Any]:

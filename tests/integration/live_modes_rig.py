@@ -86,7 +86,7 @@ class LivePair(SetUp):
             agent.wait_ready()
 
     def close(self) -> None:
-        """End everything; may be called more than once. Of two that stop as planned each would wait for the other."""
+        """End everything; may be called more than once. Killed: a planned stop would first hand over."""
         for agent in self.agents.values():
             agent.kill()
         if self._boards is not None:
